@@ -1,0 +1,203 @@
+"""How a learner's action in [-1, 1] becomes a target holding."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+import itertools
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from .namespace import Namespace, X
+from .part import Kind
+
+MAX_CHOICES = 256
+Reach = Annotated[float, Field(gt=0)]
+
+
+class ActionMap(Kind):
+    """Maps the numbers a policy gives for one instrument to that instrument's target holding.
+
+    Instruments are set in the scenario's order with the underlying last, so that its ``centre``, the
+    delta-neutral holding, knows the option holdings just chosen; an option's centre is its present
+    holding. ``reach`` is in position sizes (the sum of ``|quantity|``).
+    """
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers per instrument."""
+
+    @abstractmethod
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """The target holding for ``action`` (``width`` numbers in [-1, 1]), before any limit."""
+
+
+class TargetAction(ActionMap):
+    """The holding as a fraction of its bounds: -1 is the lower one, 1 the upper one."""
+
+    kind: Literal["target"] = "target"
+
+    @property
+    def width(self) -> int:
+        """One number: the fraction."""
+        return 1
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """``lower + (1 + a) / 2 (upper - lower)``."""
+        lower, upper = bounds
+        return lower + (0.5 * (upper - lower)) * (1.0 + action[0])
+
+
+class TradeAction(ActionMap):
+    """The trade itself, up to ``reach`` position sizes either way."""
+
+    kind: Literal["trade"] = "trade"
+    reach: Reach = 1.0
+
+    @property
+    def width(self) -> int:
+        """One number: the trade."""
+        return 1
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """``holding + reach a``."""
+        return holding + (self.reach * size) * action[0]
+
+
+class ResidualAction(ActionMap):
+    """The delta-neutral holding (an option's present one) plus a bounded correction."""
+
+    kind: Literal["residual"] = "residual"
+    reach: Reach = 0.3
+
+    @property
+    def width(self) -> int:
+        """One number: the correction."""
+        return 1
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """``centre + reach a``."""
+        return centre + (self.reach * size) * action[0]
+
+
+class BandAction(ActionMap):
+    """A lower and an upper edge around the centre; trade to the nearest edge, only when outside.
+
+    The form of the optimum under proportional costs. Source: Davis, Panas and Zariphopoulou,
+    "European Option Pricing with Transaction Costs", 1993; Imaki et al., "No-Transaction Band
+    Network", 2021. The edges are free: each may lie anywhere within ``reach`` of the centre. At
+    action 0 they stand ``rest`` apart from it, so that an untrained policy trades little.
+    """
+
+    kind: Literal["band"] = "band"
+    reach: Reach = 1.0
+    rest: Annotated[float, Field(ge=0)] = 0.1
+
+    @property
+    def width(self) -> int:
+        """Two numbers: the edges."""
+        return 2
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """``clip(holding, centre - rest + reach a0, centre + rest + reach a1)``, edges in order."""
+        first, second = self.edges(action, centre, size)
+        return ops.minimum(
+            ops.maximum(holding, ops.minimum(first, second)), ops.maximum(first, second)
+        )
+
+    def edges(self, action: tuple[X, ...], centre: X, size: float) -> tuple[X, X]:
+        """The two edges in units of the instrument; the lower one may come second."""
+        reach, rest = self.reach * size, self.rest * size
+        return (centre - rest) + reach * action[0], (centre + rest) + reach * action[1]
+
+
+Continuous = TargetAction | TradeAction | ResidualAction | BandAction
+
+
+class DiscreteAction(ActionMap):
+    """One flat choice: ``levels`` evenly spaced values in [-1, 1] for every number of ``of``."""
+
+    kind: Literal["discrete"] = "discrete"
+    levels: Annotated[int, Field(ge=2)] = 9
+    of: Annotated[Continuous, Field(discriminator="kind")] = BandAction(reach=0.5)
+
+    @model_validator(mode="after")
+    def _countable(self) -> DiscreteAction:
+        self.table(1)
+        return self
+
+    def table(self, instruments: int) -> NDArray[np.float32]:
+        """The action of each choice, ``[choices, instruments * width]``.
+
+        Raises:
+            ValueError: when there are more than 256 choices.
+        """
+        numbers = instruments * self.of.width
+        choices = self.levels**numbers
+        if choices > MAX_CHOICES:
+            raise ValueError(
+                f"{self.levels} levels for {numbers} numbers are {choices} choices, more than "
+                f"{MAX_CHOICES}: lower levels, or use a continuous action"
+            )
+        grid = np.linspace(-1, 1, self.levels, dtype=np.float32)
+        return np.array(list(itertools.product(grid, repeat=numbers)), dtype=np.float32)
+
+    @property
+    def width(self) -> int:
+        """As many as the map it chooses from."""
+        return self.of.width
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: X,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """The target of the continuous map; the environment has looked the choice up in `table`."""
+        return self.of.target(action, holding, centre, bounds, size, ops)

@@ -1,0 +1,63 @@
+"""What a holding must obey."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from .namespace import Namespace, X
+from .part import Part
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Limits(Part):
+    """Limits on one instrument, in its units; null is no limit (holdings: set by the scenario).
+
+    ``lower`` and ``upper`` bound the holding, ``max_trade`` the trade of a step; holdings are whole
+    multiples of ``lot``.
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+    max_trade: Positive | None = None
+    lot: Positive | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Limits:
+        lower = -math.inf if self.lower is None else self.lower
+        upper = math.inf if self.upper is None else self.upper
+        if lower >= upper:
+            raise ValueError(f"lower {lower:g} must be below upper {upper:g}")
+        if lower > 0 or upper < 0:
+            raise ValueError(f"[{lower:g}, {upper:g}] must contain 0, the holding at the start")
+        if self.lot is not None and self.max_trade is not None and self.max_trade < self.lot:
+            raise ValueError(f"max_trade {self.max_trade:g} is below one lot of {self.lot:g}")
+        return self
+
+    def bounded(self, reach: float) -> Limits:
+        """The same with finite bounds (``reach`` units either side where none were set) on the lot."""
+        lower = -reach if self.lower is None else self.lower
+        upper = reach if self.upper is None else self.upper
+        max_trade = self.max_trade
+        if self.lot is not None:
+            lower, upper = math.ceil(lower / self.lot), math.floor(upper / self.lot)
+            lower, upper = lower * self.lot, upper * self.lot
+            if max_trade is not None:
+                max_trade = math.floor(max_trade / self.lot) * self.lot
+        return Limits(lower=lower, upper=upper, max_trade=max_trade, lot=self.lot)
+
+    def apply(self, target: X, holding: X, ops: Namespace) -> X:
+        """The admissible holding nearest to ``target`` when ``holding`` is held now.
+
+        Call it on `bounded` limits. Evidence: tests/envs/test_constraints.py.
+        """
+        if self.lot is not None:
+            target = ops.round(target / self.lot) * self.lot
+        if self.max_trade is not None:
+            target = ops.minimum(
+                ops.maximum(target, holding - self.max_trade), holding + self.max_trade
+            )
+        return ops.minimum(ops.maximum(target, self.lower), self.upper)

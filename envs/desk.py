@@ -1,0 +1,127 @@
+"""The desk: a scenario's trading rules bound once to a namespace, shared by every face."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .ledger import Account, Entries, close, open_account, ordered_sum, step
+from .namespace import Namespace, X
+from .observation import OWN_FEATURES, own_features
+from .scenario import Scenario
+from .tape import At, Tape
+from .view import View
+
+
+class Dealt(NamedTuple):
+    """One step's outcome."""
+
+    account: Account
+    entries: Entries
+    requested: tuple[X, ...]  # the target holdings before the limits
+    held: tuple[X, ...]  # the holdings over (t, t+1]
+    stopped: X  # whether the loss limit ended the episode; False without one
+
+
+class Desk:
+    """Opens accounts, turns actions into holdings, applies limits and keeps the ledger."""
+
+    def __init__(self, scenario: Scenario, ops: Namespace, view: View | None = None) -> None:
+        self.scenario, self.ops = scenario, ops
+        self.view = scenario.view if view is None else view
+        self.costs = scenario.costs
+        self.limits = scenario.limits
+        self.bounds = [(limits.lower or 0.0, limits.upper or 0.0) for limits in self.limits]
+        self.contract = scenario.contract
+        self.features = scenario.features_of(self.view)
+        self.own = tuple(name for name in self.features if name in OWN_FEATURES)
+        self.loss_limit, self.liquidate = scenario.loss_limit, scenario.liquidate
+
+    def open(self, tape: Tape) -> Account:
+        """The accounts at the start of the tape's episodes."""
+        return open_account(tape.premium, tape.mark[0], len(self.costs))
+
+    def neutral(self, tape: Tape, at: At, options: tuple[X, ...]) -> X:
+        """The underlying's holding that makes position plus ``options`` holdings delta-neutral."""
+        centre = -tape.delta[at]
+        for holding, delta in zip(options, tape.option_delta, strict=True):
+            centre = centre - holding * delta[at]
+        return centre
+
+    def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
+        """The target holdings that an action asks for, options first, the underlying last."""
+        mapping, size = self.view.action, self.contract.size
+        width, last = mapping.width, len(self.costs) - 1
+        chosen: tuple[X, ...] = ()
+        for k, holding in enumerate(account.holding):
+            admissible = tuple(
+                [
+                    lim.apply(h, now, self.ops)
+                    for lim, h, now in zip(self.limits, chosen, account.holding)
+                ]
+            )
+            centre = self.neutral(tape, at, admissible) if k == last else holding
+            numbers = action[k * width : (k + 1) * width]
+            target = mapping.target(numbers, holding, centre, self.bounds[k], size, self.ops)
+            chosen = (*chosen, target)
+        return chosen
+
+    def advance(
+        self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
+    ) -> Dealt:
+        """Limit the requested holdings, keep the books over (t, t+1]; ``last``: is t+1 the end?"""
+        ops = self.ops
+        held = tuple(
+            [
+                limits.apply(target, holding, ops)
+                for limits, target, holding in zip(
+                    self.limits, requested, account.holding, strict=True
+                )
+            ]
+        )
+        settled = tape.settled_at(at)
+        if settled is not None:
+            held = tuple([ops.where(s, 0.0 * h, h) for s, h in zip(settled, held, strict=True)])
+        period = tape.period(at)
+        after, entries = step(account, held, period, self.costs, ops)
+        stopped: X = False
+        if self.loss_limit is not None:
+            stopped = after.wealth <= -self.loss_limit
+        if self.loss_limit is not None or (self.liquidate and last is not False):
+            ends = (stopped | last) if self.liquidate else stopped
+            closed, closing = close(after, period.next_price, period.next_mark, self.costs, ops)
+            after = _select(ends, closed, after, ops)
+            entries = _merge(ends, entries, closing, ops)
+        return Dealt(after, entries, requested, held, stopped)
+
+    def own_columns(self, account: Account, tape: Tape, at: At) -> list[X]:
+        """The observation's own features."""
+        neutral = self.neutral(tape, at, account.holding[:-1]) if "gap" in self.own else None
+        return own_features(
+            self.own, account.holding, neutral, account.wealth, self.contract, self.ops
+        )
+
+    def clipped(self, dealt: Dealt) -> X:
+        """How far the limits moved the requested holdings, summed over instruments, in units."""
+        pairs = zip(dealt.requested, dealt.held, strict=True)
+        return ordered_sum([self.ops.abs(wanted - held) for wanted, held in pairs])
+
+
+def _select(ends: X, closed: Account, going: Account, ops: Namespace) -> Account:
+    return Account(
+        cash=ops.where(ends, closed.cash, going.cash),
+        holding=tuple(
+            [ops.where(ends, a, b) for a, b in zip(closed.holding, going.holding, strict=True)]
+        ),
+        wealth=ops.where(ends, closed.wealth, going.wealth),
+    )
+
+
+def _merge(ends: X, entries: Entries, closing: Entries, ops: Namespace) -> Entries:
+    """The step's lines plus, where the episode ends, those of the closing."""
+    zero = 0.0 * closing.cost
+    return entries._replace(
+        pnl=entries.pnl + ops.where(ends, closing.pnl, zero),
+        cost=entries.cost + ops.where(ends, closing.cost, zero),
+        cash_flow=entries.cash_flow + ops.where(ends, closing.cash_flow + zero, zero),
+        closing=tuple([ops.where(ends, trade, 0.0 * trade) for trade in closing.trade]),
+    )

@@ -1,0 +1,185 @@
+"""The hedger protocol: anything that maps what is known at t to target holdings."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from .desk import Desk
+from .episodes import Episodes
+from .ledger import Account
+from .namespace import Namespace, X
+from .observation import Contract
+from .scenario import Scenario
+from .tape import Tape
+
+
+class Hedger(Protocol):
+    """Batch in, batch out: baselines, learned policies and saved runs alike."""
+
+    @property
+    def name(self) -> str:
+        """How tables and figures call it."""
+
+    def start(self, n: int) -> Any:
+        """The state before the first decision on ``n`` paths (null for a rule without memory)."""
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """Target holdings ``[N, K]`` over (t, t+1], and the next state."""
+
+
+class Known:
+    """What is known at decision date ``t``: the present, and the past through `history`.
+
+    Arrays are NumPy (float64 in an evaluation) or torch, as the rollout runs; nothing here shows a
+    date after t (tests/envs/test_hedger.py).
+    """
+
+    def __init__(
+        self, scenario: Scenario, episodes: Episodes, tape: Tape, observed: Observations
+    ) -> None:
+        self._episodes, self._tape, self._observed = episodes, tape, observed
+        self.scenario = scenario
+        self.t = 0
+        self.account: Account
+
+    def _at(self, t: int, account: Account) -> Known:
+        self.t, self.account = t, account
+        return self
+
+    @property
+    def ops(self) -> Namespace:
+        """The namespace of the arrays."""
+        return self._episodes.ops
+
+    @property
+    def contract(self) -> Contract:
+        """The scenario's constants."""
+        return self._episodes.contract
+
+    @property
+    def steps(self) -> int:
+        """The number of decision dates, T."""
+        return self._episodes.steps
+
+    @property
+    def time(self) -> X:
+        """Years since the start, ``[1 or N]``."""
+        return self._episodes.times[self.t]
+
+    @property
+    def time_left(self) -> X:
+        """Years to the end of the episode (the calendar is known), ``[1 or N]``."""
+        return self._episodes.times[-1] - self._episodes.times[self.t]
+
+    @property
+    def spot(self) -> X:
+        """``[N]``."""
+        return self._episodes.spot[self.t]
+
+    @property
+    def vol(self) -> X:
+        """The quoted vol, ``[1 or N]``."""
+        vol = self._episodes.vol
+        return vol[0] if len(vol) == 1 else vol[self.t]
+
+    @property
+    def price(self) -> X:
+        """Mid prices of the hedge instruments, ``[N, K]``."""
+        return self._episodes.price[self.t]
+
+    @property
+    def delta(self) -> X:
+        """The position's delta, ``[N]``."""
+        return self._episodes.delta[self.t]
+
+    @property
+    def gamma(self) -> X:
+        """The position's gamma, ``[N]``."""
+        return self._episodes.gamma[self.t]
+
+    @property
+    def vega(self) -> X:
+        """The position's vega, ``[N]``."""
+        return self._episodes.vega[self.t]
+
+    @property
+    def theta(self) -> X:
+        """The position's theta, ``[N]``."""
+        return self._episodes.theta[self.t]
+
+    @property
+    def hedge_delta(self) -> X:
+        """``[N, K]``."""
+        return self._episodes.hedge_delta[self.t]
+
+    @property
+    def hedge_gamma(self) -> X:
+        """``[N, K]``."""
+        return self._episodes.hedge_gamma[self.t]
+
+    @property
+    def hedge_vega(self) -> X:
+        """``[N, K]``."""
+        return self._episodes.hedge_vega[self.t]
+
+    @property
+    def holding(self) -> X:
+        """Present holdings, ``[N, K]``."""
+        return stack(self.account.holding)
+
+    @property
+    def wealth(self) -> X:
+        """Marked P&L so far, ``[N]``."""
+        return self.account.wealth
+
+    @property
+    def neutral(self) -> X:
+        """The underlying's holding that makes the position delta-neutral, no option held, ``[N]``."""
+        return -self._tape.delta[self.t]
+
+    def history(self, name: str) -> X:
+        """A series up to and including t (``spot``, ``vol``, ``times``, ``delta`` ...)."""
+        values = getattr(self._episodes, name)
+        return values if len(values) == 1 else values[: self.t + 1]
+
+    def observe(self, desk: Desk) -> X:
+        """The observation ``[N, F]`` (float32) of a policy that was trained through ``desk``'s view."""
+        return self._observed.at(desk, self.t, self.account, self._tape)
+
+    def targets(self, desk: Desk, action: X) -> X:
+        """The target holdings ``[N, K]`` that ``action [N, width]`` asks for through the view."""
+        numbers = tuple(action[..., i] for i in range(action.shape[-1]))
+        return stack(desk.targets(numbers, self.account, self._tape, self.t))
+
+
+class Observations:
+    """Blocks of market features of one batch, computed once per feature set."""
+
+    def __init__(self, episodes: Episodes, as_numpy: bool) -> None:
+        self._episodes, self._as_numpy = episodes, as_numpy
+        self._blocks: dict[tuple[str, ...], X] = {}
+
+    def at(self, desk: Desk, t: int, account: Account, tape: Tape) -> X:
+        """The observation at date t, a fresh array."""
+        if desk.features not in self._blocks:
+            block = self._episodes.features(desk.features)
+            self._blocks[desk.features] = block.numpy() if self._as_numpy else block
+        market = self._blocks[desk.features][t]
+        own = desk.own_columns(account, tape, t)
+        if self._as_numpy:
+            observation = market.copy()
+            for column, value in enumerate(own, start=market.shape[1] - len(own)):
+                observation[:, column] = value
+            return observation
+        head = market[:, : market.shape[1] - len(own)]
+        return torch.cat([head, torch.stack(own, -1).to(head.dtype)], -1)
+
+
+def stack(columns: tuple[X, ...]) -> X:
+    """K columns ``[N]`` as ``[N, K]``."""
+    if isinstance(columns[0], torch.Tensor):
+        return torch.stack(columns, -1)
+    return np.stack(columns, -1)

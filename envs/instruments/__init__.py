@@ -1,0 +1,17 @@
+"""Instruments: the claims of a position and what it is hedged with."""
+
+from .claim import Call, Claim, EuropeanOption, Put
+from .instrument import Instrument, ListedOption, Underlying
+from .position import Leg, Position
+
+__all__ = [
+    "Call",
+    "Claim",
+    "EuropeanOption",
+    "Instrument",
+    "Leg",
+    "ListedOption",
+    "Position",
+    "Put",
+    "Underlying",
+]

@@ -1,0 +1,114 @@
+"""What a learner is given: spaces, rewards and their theta, shared by both environments."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from .action import DiscreteAction
+from .desk import Desk
+from .episodes import simulate
+from .hedger import Known
+from .namespace import Namespace, X
+from .objectives import Theta
+from .observation import BOUND, columns
+from .presets import load_scenario
+from .rollout import rollout
+from .scenario import Scenario
+from .stream import generator_of
+from .view import View
+
+PILOT_PATHS = 4096
+
+
+class LearningProblem:
+    """A scenario seen through a view.
+
+    Rewards are divided by the scenario's money scale. ``theta``, the parameter of the pointwise loss,
+    starts at that of a delta hedge and is fixed until `refit`.
+    """
+
+    def __init__(self, scenario: str | Scenario, view: View | None, ops: Namespace) -> None:
+        if isinstance(scenario, str):
+            scenario = load_scenario(scenario)
+        self.scenario, self.ops = scenario, ops
+        self.desk = Desk(scenario, ops, view)
+        self.view = self.desk.view
+        self.reward, self.objective = self.view.reward, scenario.objective
+        self.scale = 1.0 / self.desk.contract.scale
+        self.theta = pilot_theta(scenario) if self.reward.uses_theta(self.objective) else ()
+        self.check_trainable()
+
+    def check_trainable(self) -> None:
+        """Refuse an objective that has no pointwise loss, before the first step.
+
+        Raises:
+            ValueError: from the objective, saying what to choose instead.
+        """
+        self.level(0.0, 0.0)
+
+    def level(self, wealth: X, cash: X) -> X:
+        """The number whose change is rewarded."""
+        return self.reward.level(wealth, cash, self.objective, self.theta, self.ops)
+
+    def refit(self, losses: NDArray[np.float64]) -> None:
+        """Set theta to that of the latest losses ``[N]``; only between rollouts."""
+        if self.reward.uses_theta(self.objective) and len(losses):
+            self.theta = self.objective.theta(losses)
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Bounded by 5 either side."""
+        names = self.columns
+        return spaces.Box(-BOUND, BOUND, (len(names),), np.float32)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the observation's columns."""
+        return columns(self.desk.features, self.desk.contract)
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete[Any]:
+        """A box of [-1, 1], or one flat choice."""
+        action = self.view.action
+        instruments = self.desk.contract.instruments
+        if isinstance(action, DiscreteAction):
+            return spaces.Discrete(len(action.table(instruments)))
+        return spaces.Box(-1.0, 1.0, (instruments * action.width,), np.float32)
+
+    @property
+    def choices(self) -> NDArray[np.float32] | None:
+        """The continuous action of each flat choice, null for a box."""
+        action = self.view.action
+        if not isinstance(action, DiscreteAction):
+            return None
+        return action.table(self.desk.contract.instruments)
+
+
+class _DeltaNeutral:
+    """Holds the delta-neutral underlying and no option: only to find where losses lie."""
+
+    name = "pilot"
+
+    def start(self, n: int) -> None:
+        return None
+
+    def act(self, known: Known, state: None) -> tuple[X, None]:
+        holding = np.zeros((len(known.neutral), known.contract.instruments))
+        holding[:, -1] = known.neutral
+        return holding, None
+
+
+@lru_cache(maxsize=64)
+def pilot_theta(scenario: Scenario) -> Theta:
+    """Theta of the losses of a delta hedge on 4,096 paths of a fixed seed."""
+    generator = generator_of(np.random.SeedSequence(0))
+    outcome = rollout(
+        scenario, simulate(scenario, PILOT_PATHS, generator, torch.float64), _DeltaNeutral()
+    )
+    return scenario.objective.theta(-outcome.pnl)

@@ -1,0 +1,58 @@
+"""Geometric Brownian motion."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from .market import Market, MarketPaths, Uniform, accumulate, draw
+
+Volatility = Annotated[float, Field(ge=0)]
+
+
+class GeometricBrownianMotion(Market):
+    """dS / S = drift dt + sigma dW: log-returns are normal, so any dates are exact in distribution.
+
+    Source: Black and Scholes, "The Pricing of Options and Corporate Liabilities", 1973.
+    Evidence: tests/envs/test_markets.py.
+    """
+
+    kind: Literal["gbm"] = "gbm"
+    sigma: Volatility | Uniform = 0.2
+
+    def simulate(
+        self,
+        times: Tensor,
+        paths: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+    ) -> MarketPaths:
+        """Log S_{t+1} = log S_t + (drift - sigma^2 / 2) dt + sigma sqrt(dt) Z."""
+        times = times.to(generator.device)
+        sigma = draw(self.sigma, paths, generator, dtype)
+        increments = diffusion(self.drift, sigma, times, paths, generator, dtype)
+        log_spot = accumulate(math.log(self.spot), increments)
+        return MarketPaths(times=times, spot=log_spot.exp(), log_spot=log_spot, implied_vol=sigma)
+
+    @property
+    def volatility(self) -> float:
+        """Sigma, or the middle of its range."""
+        return self.sigma.mean if isinstance(self.sigma, Uniform) else self.sigma
+
+
+def diffusion(
+    drift: float,
+    sigma: Tensor,
+    times: Tensor,
+    paths: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Log-increments ``[T, N]`` of a GBM with ``sigma [1, 1 or N]``."""
+    dt = times.diff(dim=0).to(dtype)
+    z = torch.randn((len(dt), paths), generator=generator, dtype=dtype, device=generator.device)
+    return z.mul_(sigma * dt.sqrt()).add_((drift - sigma**2 / 2) * dt)

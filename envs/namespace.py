@@ -1,0 +1,90 @@
+"""The few operations that are not plain operators, for floats, NumPy arrays and torch tensors.
+
+The ledger, the costs, the actions and the rewards are written once against `Namespace`; every
+operation here is exact or the same kernel in `SCALAR` and `NUMPY`, so that the scalar and the
+vector environment agree bit for bit (tests/envs/test_faces.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+X = Any  # a float, a NumPy array [N] or a torch tensor [N]; a caller keeps to one of them
+
+
+class Namespace(Protocol):
+    """What an array library must offer to carry the ledger."""
+
+    def abs(self, x: X) -> X:
+        """|x|."""
+
+    def exp(self, x: X) -> X:
+        """e^x."""
+
+    def minimum(self, x: X, y: X) -> X:
+        """The smaller, elementwise."""
+
+    def maximum(self, x: X, y: X) -> X:
+        """The larger, elementwise."""
+
+    def where(self, condition: X, x: X, y: X) -> X:
+        """`x` where the condition holds, else `y`."""
+
+    def round(self, x: X) -> X:
+        """The nearest whole number, halves to even."""
+
+
+class _Scalar:
+    """Python floats: an environment of one path spends its time outside array dispatch."""
+
+    abs = staticmethod(abs)
+    minimum = staticmethod(min)
+    maximum = staticmethod(max)
+
+    @staticmethod
+    def exp(x: float) -> float:
+        # math.exp and NumPy's vector kernel differ in the last bit; the vector face uses NumPy's.
+        return float(np.exp(x))
+
+    @staticmethod
+    def where(condition: bool, x: float, y: float) -> float:
+        return x if condition else y
+
+    @staticmethod
+    def round(x: float) -> float:
+        return float(round(x))
+
+
+class _NumPy:
+    abs = staticmethod(np.abs)
+    exp = staticmethod(np.exp)
+    minimum = staticmethod(np.minimum)
+    maximum = staticmethod(np.maximum)
+    where = staticmethod(np.where)
+    round = staticmethod(np.rint)
+
+
+class _Torch:
+    abs = staticmethod(torch.abs)
+    exp = staticmethod(torch.exp)
+    round = staticmethod(torch.round)
+
+    @staticmethod
+    def minimum(x: X, y: X) -> X:
+        return torch.clamp(x, max=y) if isinstance(x, torch.Tensor) else torch.clamp(y, max=x)
+
+    @staticmethod
+    def maximum(x: X, y: X) -> X:
+        return torch.clamp(x, min=y) if isinstance(x, torch.Tensor) else torch.clamp(y, min=x)
+
+    @staticmethod
+    def where(condition: X, x: X, y: X) -> X:
+        return torch.where(torch.as_tensor(condition), x, y)
+
+
+SCALAR: Namespace = _Scalar()
+NUMPY: Namespace = _NumPy()
+TORCH: Namespace = _Torch()

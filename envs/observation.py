@@ -1,0 +1,257 @@
+"""What a learner sees: named, bounded features with analytic scaling, no running normaliser.
+
+Market features are computed for a whole block at once, own features (holding, P&L) at every step.
+Every feature is clipped to [-5, 5]. Sizes are in position sizes (the sum of ``|quantity|``), money in
+`Visible.scale`. Evidence: tests/envs/test_observation.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .namespace import Namespace, X
+
+BOUND = 5.0
+
+
+class Visible(Protocol):
+    """What market features are made of; K hedge instruments, the listed options first."""
+
+    @property
+    def times(self) -> Tensor:
+        """Dates in years, ``[T+1, 1 or N]``."""
+
+    @property
+    def log_spot(self) -> Tensor:
+        """``[T+1, N]``."""
+
+    @property
+    def vol(self) -> Tensor:
+        """The quoted vol, broadcastable to ``[T+1, N]``."""
+
+    @property
+    def delta(self) -> Tensor:
+        """The position's delta, ``[T+1, N]``."""
+
+    @property
+    def gamma(self) -> Tensor:
+        """The position's gamma, ``[T+1, N]``."""
+
+    @property
+    def vega(self) -> Tensor:
+        """The position's vega, ``[T+1, N]``."""
+
+    @property
+    def theta(self) -> Tensor:
+        """The position's theta, ``[T+1, N]``."""
+
+    @property
+    def price(self) -> Tensor:
+        """Mid prices of the hedge instruments, ``[T+1, N, K]``."""
+
+    @property
+    def hedge_delta(self) -> Tensor:
+        """``[T+1, N, K]``."""
+
+    @property
+    def hedge_gamma(self) -> Tensor:
+        """``[T+1, N, K]``."""
+
+    @property
+    def jump(self) -> Tensor | None:
+        """The log-jump of the step that ended at t, ``[T+1, N]``."""
+
+    @property
+    def contract(self) -> Contract:
+        """The constants that scale the features."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Constants of a scenario that features are scaled by.
+
+    Attributes:
+        spot: the spot at time 0, money.
+        strikes: one per leg, money.
+        maturities: one per leg, years; null is the end of the episode.
+        size: the sum of ``|quantity|``.
+        volatility: the market's total vol, per sqrt(year).
+        horizon: the (mean) length of an episode, years.
+        steps: decision dates in it.
+        options: how many of the hedge instruments are listed options (they come first).
+        instruments: K.
+    """
+
+    spot: float
+    strikes: tuple[float, ...]
+    maturities: tuple[float | None, ...]
+    size: float
+    volatility: float
+    horizon: float
+    steps: int
+    options: int
+    instruments: int
+
+    @property
+    def scale(self) -> float:
+        """Money: about the price of an at-the-money option on the whole size."""
+        return max(0.4 * self.size * self.spot * self.volatility * self.horizon**0.5, 1e-8)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A market feature: what it is, how many columns (``legs``, ``options`` or 1), its formula."""
+
+    meaning: str
+    per: str
+    formula: Callable[[Visible], Tensor | Sequence[Tensor]]
+    latent: bool = False
+
+
+def _time_left(v: Visible) -> Tensor:
+    left = v.times[-1:] - v.times
+    return left / left[:1]
+
+
+def _moneyness(v: Visible) -> list[Tensor]:
+    shortest = v.contract.horizon / v.contract.steps  # keeps the last steps finite
+    columns = []
+    for strike, maturity in zip(v.contract.strikes, v.contract.maturities, strict=True):
+        end = v.times[-1:] if maturity is None else torch.full_like(v.times[-1:], maturity)
+        left = end - v.times
+        deviation = v.vol * left.clamp(min=shortest).sqrt().to(v.vol.dtype) + 1e-8
+        alive = (left > -1e-12).to(v.log_spot.dtype)
+        columns.append((v.log_spot - float(torch.tensor(strike).log())) * (alive / deviation))
+    return columns
+
+
+def _step_length(v: Visible) -> Tensor:
+    step = v.times.diff(dim=0) * (v.contract.steps / v.contract.horizon)
+    return torch.cat([step, torch.zeros_like(step[:1])])
+
+
+def _jump(v: Visible) -> Tensor:
+    if v.jump is None:
+        raise ValueError("feature 'jump' in a market that does not jump: drop the feature")
+    return v.jump * 10
+
+
+FEATURES: dict[str, Feature] = {
+    "time_left": Feature("time to the end of the episode over its length", "1", _time_left),
+    "step_length": Feature("length of the step ahead over the mean step", "1", _step_length),
+    "log_spot": Feature(
+        "log(S / S0) over volatility sqrt(horizon)",
+        "1",
+        lambda v: (
+            (v.log_spot - float(torch.tensor(v.contract.spot).log()))
+            / (v.contract.volatility * v.contract.horizon**0.5 + 1e-8)
+        ),
+    ),
+    "moneyness": Feature(
+        "log(S / strike) over quoted vol sqrt(time to maturity), 0 past it", "legs", _moneyness
+    ),
+    "vol": Feature(
+        "log(quoted vol / the market's volatility)",
+        "1",
+        lambda v: torch.log((v.vol + 1e-8) / (v.contract.volatility + 1e-8)),
+    ),
+    "delta": Feature("position delta per size", "1", lambda v: v.delta / v.contract.size),
+    "gamma": Feature(
+        "change of delta per size for a move of one standard deviation over a mean step",
+        "1",
+        lambda v: v.gamma * (_one_step_move(v.contract) / v.contract.size),
+    ),
+    "vega": Feature(
+        "position vega over size S0 sqrt(horizon)",
+        "1",
+        lambda v: v.vega / (v.contract.size * v.contract.spot * v.contract.horizon**0.5),
+    ),
+    "theta": Feature(
+        "theta over a mean step in units of the money scale",
+        "1",
+        lambda v: v.theta * (v.contract.horizon / v.contract.steps / v.contract.scale),
+    ),
+    "option_price": Feature(
+        "price of each listed option in units of the money scale of one unit",
+        "options",
+        lambda v: _columns(v.price * (v.contract.size / v.contract.scale), v.contract.options),
+    ),
+    "option_delta": Feature(
+        "delta of each listed option",
+        "options",
+        lambda v: _columns(v.hedge_delta, v.contract.options),
+    ),
+    "option_gamma": Feature(
+        "gamma of each listed option, scaled as `gamma`",
+        "options",
+        lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract.options),
+    ),
+    "jump": Feature("10 times the log-jump of the step just ended (latent)", "1", _jump, True),
+}
+
+
+def _one_step_move(contract: Contract) -> float:
+    return contract.spot * contract.volatility * (contract.horizon / contract.steps) ** 0.5
+
+
+def _columns(values: Tensor, count: int) -> list[Tensor]:
+    return [values[..., k] for k in range(count)]
+
+
+OWN_FEATURES: dict[str, str] = {
+    "holding": "each holding in position sizes",
+    "gap": "the underlying's holding less the delta-neutral one, in position sizes",
+    "pnl": "marked P&L so far in units of the money scale",
+}
+
+
+def columns(names: Sequence[str], contract: Contract) -> list[str]:
+    """The observation's column names: market features first, own features last."""
+    counts = {"1": 1, "legs": len(contract.strikes), "options": contract.options}
+    result = []
+    for name in [n for n in names if n in FEATURES]:
+        count = counts[FEATURES[name].per]
+        result += [name] if FEATURES[name].per == "1" else [f"{name}_{i}" for i in range(count)]
+    for name in [n for n in names if n in OWN_FEATURES]:
+        k = contract.instruments
+        result += [f"holding_{i}" for i in range(k)] if name == "holding" else [name]
+    return result
+
+
+def market_features(names: Sequence[str], visible: Visible) -> Tensor:
+    """The whole block's observations ``[T+1, N, F]``, float32; own features are left at 0."""
+    steps, paths = visible.log_spot.shape
+    width = len(columns(names, visible.contract))
+    block = torch.zeros((steps, paths, width), device=visible.log_spot.device)
+    column = 0
+    for name in [n for n in names if n in FEATURES]:
+        values = FEATURES[name].formula(visible)
+        for value in [values] if isinstance(values, Tensor) else values:
+            block[..., column] = value.clamp(-BOUND, BOUND)
+            column += 1
+    return block
+
+
+def own_features(
+    names: Sequence[str],
+    holding: tuple[X, ...],
+    neutral: X,
+    wealth: X,
+    contract: Contract,
+    ops: Namespace,
+) -> list[X]:
+    """The own features' columns in the order of `columns`."""
+    values: list[X] = []
+    for name in names:
+        if name == "holding":
+            values += [h / contract.size for h in holding]
+        elif name == "gap":
+            values.append((holding[-1] - neutral) / contract.size)
+        elif name == "pnl":
+            values.append(wealth / contract.scale)
+    return [ops.minimum(ops.maximum(value, -BOUND), BOUND) for value in values]

@@ -1,0 +1,141 @@
+"""Rewards: what a learner earns per step, in the units of its objective.
+
+Every reward here is earned on the step change of one number, its `level`: of a loss, of wealth or
+of cash. Wealth and cash are 0 before the deal, so the first step carries the premium, the day-one
+P&L and the first trade. Rewards are not scaled; a learner that wants them near 1 divides.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from .namespace import Namespace, X
+from .objectives import Objective, Theta
+from .part import Kind
+
+
+class RewardStep(NamedTuple):
+    """What a step did to the books; money, a float or [N].
+
+    Attributes:
+        wealth_before: cash plus holdings plus position, all as marked, before the step.
+        wealth_after: the same after the step.
+        cash_before: the cash alone, before the step.
+        cash_after: the same after the step; at the last step the wealth, as what is left of the
+            holdings and of the position then counts at its mark.
+    """
+
+    wealth_before: X
+    wealth_after: X
+    cash_before: X
+    cash_after: X
+
+
+class Reward(Kind):
+    """A reward per step, earned on the change of `level`.
+
+    A caller on a hot path may keep the level from step to step and call `level` and `earned`;
+    `value` does both. Evidence for every kind: tests/envs/test_rewards.py.
+    """
+
+    def uses_theta(self, objective: Objective) -> bool:
+        """Whether `theta` matters, so that it must be fitted before a rollout and refitted."""
+        return False
+
+    @abstractmethod
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The number whose step change is rewarded.
+
+        Args:
+            wealth: marked wealth, money.
+            cash: cash, money; the wealth itself once the episode has ended.
+            objective: the scenario's.
+            theta: the objective's parameters, fixed within a rollout.
+            ops: the namespace of the numbers. `SCALAR` and `NUMPY` agree bit for bit.
+
+        Raises:
+            ValueError: if the objective has no pointwise loss and the reward needs one.
+        """
+
+    def earned(self, change: X) -> X:
+        """The reward for a step change of `level`."""
+        return change
+
+    def value(self, step: RewardStep, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The reward of a step; arguments and errors as in `level`."""
+        before = self.level(step.wealth_before, step.cash_before, objective, theta, ops)
+        after = self.level(step.wealth_after, step.cash_after, objective, theta, ops)
+        return self.earned(after - before)
+
+
+class TelescopedReward(Reward):
+    """The fall of the pointwise loss of marked wealth, -(l_theta(-w') - l_theta(-w)).
+
+    With gamma = 1 the sum over an episode is -l_theta(L) of the terminal loss, up to the constant
+    l_theta(0): the terminal objective, told step by step (potential-based shaping: Ng, Harada and
+    Russell, "Policy invariance under reward transformations", 1999, theorem 1). Theta must not
+    move within a rollout, else the sum no longer telescopes.
+    """
+
+    kind: Literal["telescoped"] = "telescoped"
+
+    def uses_theta(self, objective: Objective) -> bool:
+        """Whether the objective has parameters."""
+        return objective.has_theta
+
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """-l_theta(-wealth)."""
+        return -objective.pointwise(-wealth, theta, ops)
+
+
+class KolmRitterReward(Reward):
+    """dw - kappa / 2 * dw^2 per step, kappa in 1 / money.
+
+    Kolm and Ritter, "Dynamic replication and hedging: a reinforcement learning approach", 2019. The
+    sum is mean-variance only where the steps' P&L are uncorrelated with means near 0, whatever the
+    scenario's objective.
+    """
+
+    kind: Literal["kolm-ritter"] = "kolm-ritter"
+    aversion: float = Field(gt=0, description="1 / money")
+
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The wealth."""
+        return wealth
+
+    def earned(self, change: X) -> X:
+        """The step P&L less half the aversion times its square."""
+        return change - 0.5 * self.aversion * change * change
+
+
+class AccountingReward(Reward):
+    """The step P&L: the change of marked wealth.
+
+    Cao, Chen, Hull and Poulos, "Deep hedging of derivatives using reinforcement learning", 2021
+    (the accounting P&L formulation). The sum is the terminal P&L, so on its own it is blind to
+    risk: for learners that put the risk into their critics.
+    """
+
+    kind: Literal["accounting"] = "accounting"
+
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The wealth."""
+        return wealth
+
+
+class CashFlowReward(Reward):
+    """The cash of the step: premium, trades, costs, interest, carry and the position's payments.
+
+    Cao, Chen, Hull and Poulos, "Deep hedging of derivatives using reinforcement learning", 2021
+    (the cash flow formulation). No marks are needed until the end, when what is left counts at its
+    mark. The sum is the terminal P&L; the same remark on risk as for `AccountingReward`.
+    """
+
+    kind: Literal["cash-flow"] = "cash-flow"
+
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The cash."""
+        return cash

@@ -1,0 +1,162 @@
+"""The rollout: one hedger over one batch of episodes, in NumPy or differentiably in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .desk import Dealt, Desk
+from .episodes import Episodes
+from .hedger import Hedger, Known, Observations, stack
+from .ledger import Account, ordered_sum
+from .namespace import NUMPY, TORCH, Namespace, X
+from .scenario import Scenario
+from .tape import Tape
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a hedger's episodes came to; arrays are ``[N]``, money, unless said otherwise.
+
+    pnl = premium + gains + carry + interest - cost + cash_flow. ``turnover`` is the sum of
+    |trade| price over the spot at time 0; ``trades`` counts trades; ``clipped`` is how far the limits
+    moved the requested holdings, in units. ``holding`` ``[T, N, K]`` and ``wealth`` ``[T+1, N]`` are
+    recorded on request.
+    """
+
+    pnl: X
+    premium: X
+    gains: X
+    carry: X
+    interest: X
+    cost: X
+    cash_flow: X
+    turnover: X
+    trades: X
+    clipped: X
+    holding: X | None = None
+    wealth: X | None = None
+
+
+def rollout(
+    scenario: Scenario,
+    episodes: Episodes,
+    hedger: Hedger,
+    *,
+    differentiable: bool = False,
+    record: bool = False,
+) -> Outcome:
+    """Hedge all episodes (torch, from `simulate` or `mark`) with one hedger.
+
+    In NumPy the ledger is float64; with ``differentiable`` it runs in torch at the episodes' dtype and
+    gradients flow from the outcome to the hedger.
+
+    Raises:
+        ValueError: for holdings of the wrong shape or with NaN or infinities.
+    """
+    tape = Tape.of_tensors(episodes) if differentiable else Tape.of(episodes)
+    arrays = episodes if differentiable else episodes.numpy()
+    ops: Namespace = TORCH if differentiable else NUMPY
+    desk = Desk(scenario, ops)
+    known = Known(scenario, arrays, tape, Observations(episodes, not differentiable))
+    account = desk.open(tape)
+    lines = _Lines(tape, ops, account)
+    going: X = None
+    holdings, wealths = [], [account.wealth]
+    state = hedger.start(episodes.paths)
+    for t in range(tape.steps):
+        target, state = hedger.act(known._at(t, account), state)
+        requested = _columns(hedger, target, episodes)
+        dealt = desk.advance(account, requested, tape, t, t == tape.steps - 1)
+        if going is not None:
+            dealt = _frozen_where_stopped(going, account, dealt, ops)
+        lines.add(dealt, desk, tape, t, going)
+        account = dealt.account
+        if scenario.loss_limit is not None:
+            ended = dealt.stopped
+            going = ~ended if going is None else going & ~ended
+        if record:
+            holdings.append(stack(dealt.held))
+            wealths.append(account.wealth)
+    stacked = torch.stack if differentiable else np.stack
+    return lines.outcome(
+        account, stacked(holdings) if record else None, stacked(wealths) if record else None
+    )
+
+
+class _Lines:
+    """Adds up the ledger's lines over the steps."""
+
+    def __init__(self, tape: Tape, ops: Namespace, account: Account) -> None:
+        zero = 0.0 * account.wealth
+        self.premium, self.spot0, self.ops = tape.premium, tape.price[-1][0], ops
+        self.gains = self.carry = self.interest = self.cost = self.cash_flow = zero
+        self.turnover = self.trades = self.clipped = zero
+
+    def add(self, dealt: Dealt, desk: Desk, tape: Tape, t: int, going: X) -> None:
+        """Add one step, but nothing on paths that had already stopped."""
+        ops, lines = self.ops, dealt.entries
+        clipped = desk.clipped(dealt)
+        traded = self._traded(lines.trade, tape, t)
+        count = self._count(lines.trade)
+        if lines.closing is not None:
+            traded = traded + self._traded(lines.closing, tape, t + 1)
+            count = count + self._count(lines.closing)
+        names = ("gains", "carry", "interest", "cost", "cash_flow")
+        values = [*(getattr(lines, name) for name in names), traded, count, clipped]
+        for name, value in zip((*names, "turnover", "trades", "clipped"), values, strict=True):
+            total = getattr(self, name)
+            if going is not None:
+                value = ops.where(going, value + 0.0 * total, 0.0 * total)
+            setattr(self, name, total + value)
+
+    def _traded(self, trade: tuple[X, ...], tape: Tape, t: int) -> X:
+        values = [self.ops.abs(d) * p[t] for d, p in zip(trade, tape.price, strict=True)]
+        return ordered_sum(values) / self.spot0
+
+    def _count(self, trade: tuple[X, ...]) -> X:
+        return ordered_sum([1.0 * (d != 0) for d in trade])
+
+    def outcome(self, account: Account, holding: X, wealth: X) -> Outcome:
+        """The totals."""
+        return Outcome(
+            pnl=account.wealth,
+            premium=self.premium,
+            gains=self.gains,
+            carry=self.carry,
+            interest=self.interest,
+            cost=self.cost,
+            cash_flow=self.cash_flow,
+            turnover=self.turnover,
+            trades=self.trades,
+            clipped=self.clipped,
+            holding=holding,
+            wealth=wealth,
+        )
+
+
+def _columns(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
+    shape = (episodes.paths, episodes.contract.instruments)
+    if tuple(target.shape) != shape:
+        raise ValueError(
+            f"hedger {hedger.name!r} gave holdings of shape {tuple(target.shape)}: give {shape}, "
+            "paths by hedge instruments"
+        )
+    finite = torch.isfinite(target) if isinstance(target, torch.Tensor) else np.isfinite(target)
+    if not bool(finite.all()):
+        raise ValueError(f"hedger {hedger.name!r} gave a holding that is NaN or infinite")
+    return tuple(target[:, k] for k in range(shape[1]))
+
+
+def _frozen_where_stopped(going: X, before: Account, dealt: Dealt, ops: Namespace) -> Dealt:
+    """Paths that had stopped keep their account: nothing more happens to them."""
+    after = dealt.account
+    holding = zip(after.holding, before.holding, strict=True)
+    account = Account(
+        cash=ops.where(going, after.cash, before.cash),
+        holding=tuple([ops.where(going, new, old) for new, old in holding]),
+        wealth=ops.where(going, after.wealth, before.wealth),
+    )
+    return dealt._replace(account=account, stopped=dealt.stopped & going)

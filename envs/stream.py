@@ -1,0 +1,62 @@
+"""The stream of episodes that an environment plays, computed ahead in blocks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+
+from .episodes import simulate
+from .scenario import Scenario
+from .tape import Tape
+
+LEAST_PATHS = 1024  # a block at least: array operations on fewer paths are all overhead
+KEPT_BLOCKS = 4
+
+
+def generator_of(seed: np.random.SeedSequence) -> torch.Generator:
+    """A torch generator on a stream of its own."""
+    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+
+
+class EpisodeStream:
+    """Episode ``e`` of environment ``i`` is a function of the seed, ``n``, ``e`` and ``i`` alone.
+
+    So an environment that stops early and moves on to its next episode changes no other's outcome.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        features: tuple[str, ...],
+        environments: int,
+        seed: np.random.SeedSequence,
+    ) -> None:
+        self._scenario, self._features, self._n = scenario, features, environments
+        self._seed = seed
+        self._per_block = -(-LEAST_PATHS // environments)
+        self._blocks: OrderedDict[int, Tape] = OrderedDict()
+
+    def episode(self, e: int) -> Tape:
+        """The e-th episode of all environments, ``[T+1, n]``."""
+        block, j = divmod(e, self._per_block)
+        tape = self._block(block)
+        return tape if self._per_block == 1 else tape.columns(j * self._n, (j + 1) * self._n)
+
+    def single(self, e: int) -> Tape:
+        """The e-th episode of a stream for one environment, as lists of floats."""
+        block, j = divmod(e, self._per_block)
+        return self._block(block).path(j)
+
+    def _block(self, index: int) -> Tape:
+        if index not in self._blocks:
+            seed = np.random.SeedSequence(
+                self._seed.entropy, spawn_key=(*self._seed.spawn_key, index)
+            )
+            paths = self._per_block * self._n
+            episodes = simulate(self._scenario, paths, generator_of(seed), torch.float32)
+            self._blocks[index] = Tape.of(episodes, self._features)
+            while len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        return self._blocks[index]

@@ -1,0 +1,273 @@
+"""The vector environment: many paths in step, a few array operations per date."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from .desk import Dealt
+from .learning import LearningProblem
+from .ledger import Account
+from .namespace import NUMPY
+from .scenario import Scenario
+from .stream import EpisodeStream
+from .tape import At, Tape
+from .view import View
+
+Array = NDArray[Any]
+
+
+class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
+    """`HedgingEnv` for ``num_envs`` paths at once; the datasheet is there.
+
+    Autoreset is SAME_STEP: at the end of an episode the observation is the next one's first, the old
+    one's last is in ``info["final_obs"]``, its last info in ``info["final_info"]``. With one
+    environment and one seed both faces agree bit for bit (tests/envs/test_faces.py).
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: str | Scenario = "short-call-jumps",
+        view: View | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs {num_envs}: at least 1")
+        if render_mode is not None:
+            raise ValueError(f"render_mode {render_mode!r}: the vector environment has none")
+        self.problem = LearningProblem(scenario, view, NUMPY)
+        self.scenario = self.problem.scenario
+        self.num_envs, self.render_mode = num_envs, None
+        self.single_observation_space = self.problem.observation_space
+        self.single_action_space = self.problem.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._desk, self._choices = self.problem.desk, self.problem.choices
+        self._all = np.arange(num_envs)
+        self._everywhere = np.ones(num_envs, dtype=bool)
+        self._stream: EpisodeStream | None = None
+        self._finished: list[Array] = []
+        self.marked_wealth: tuple[Array, Array] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the observation's columns."""
+        return self.problem.columns
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start the next episode everywhere; with ``seed``, the first of that seed's episodes."""
+        super().reset(seed=seed)
+        if seed is not None or self._stream is None:
+            entropy = np.random.SeedSequence(int(self.np_random.integers(2**63)))
+            self._stream = EpisodeStream(self.scenario, self._desk.features, self.num_envs, entropy)
+            self._next = 0
+        elif isinstance(self._t, np.ndarray):
+            self._next = int(self._episodes.max()) + 1
+        self._begin()
+        zero = np.zeros(self.num_envs)
+        info = self._info(self._account, zero, self._account.wealth.copy(), zero)
+        return self._observe(), info
+
+    def _begin(self) -> None:
+        """All environments start the stream's next episode, in step."""
+        assert self._stream is not None
+        self._tape, self._next = self._stream.episode(self._next), self._next + 1
+        self._account = self._desk.open(self._tape)
+        self._t: int | Array = 0
+        zero = np.zeros(self.num_envs)
+        self._before = zero  # wealth before the deal
+        self._level = np.broadcast_to(self.problem.level(zero, zero), self.num_envs)
+        self._cost, self._turnover, self._returned = zero, zero, zero
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """One decision date in every environment.
+
+        Raises:
+            ValueError: for actions of the wrong shape, with NaN, or not among the choices; all
+                episodes are as before.
+        """
+        numbers = self._numbers(actions)
+        tape, at, before = self._tape, self._at(), self._account
+        requested = self._desk.targets(numbers, before, tape, at)
+        last = self._t == tape.steps - 1
+        dealt = self._desk.advance(before, requested, tape, at, last)
+        account, entries = dealt.account, dealt.entries
+        terminated = np.full(self.num_envs, last) if isinstance(last, bool) else last
+        if dealt.stopped is not False:
+            terminated = terminated | dealt.stopped
+        ended = bool(terminated.any())
+        cash = np.where(terminated, account.wealth, account.cash) if ended else account.cash
+        level = self.problem.level(account.wealth, cash)
+        reward = self.problem.reward.earned(level - self._level) * self.problem.scale
+        self._count(dealt, tape, at, reward)
+        pnl = account.wealth - self._before
+        self.marked_wealth = (self._before, account.wealth)
+        self._account, self._level, self._before = account, level, account.wealth
+        self._t = self._t + 1
+        info = self._info(account, entries.cost, pnl, self._desk.clipped(dealt))
+        observation = self._observe()
+        if ended:
+            info = self._final_info(info, terminated, observation)
+            self._finished.append(-account.wealth[terminated])
+            observation = self._restart(terminated, observation)
+        return observation, reward, terminated, np.zeros(self.num_envs, dtype=bool), info
+
+    def refit(self) -> None:
+        """Refit theta to the episodes that ended since the last refit; call it between rollouts."""
+        if self._finished:
+            self.problem.refit(np.concatenate(self._finished))
+            self._finished = []
+            cash = self._account.cash
+            self._level = self.problem.level(self._before, cash)
+
+    def _at(self) -> At:
+        return self._t if isinstance(self._t, int) else (self._t, self._all)
+
+    def _numbers(self, actions: Array) -> tuple[Array, ...]:
+        actions = np.asarray(actions)
+        if actions.shape != self.action_space.shape:
+            raise ValueError(f"actions of shape {actions.shape}: give {self.action_space.shape}")
+        if self._choices is not None:
+            if not self.action_space.contains(actions):
+                raise ValueError(f"an action is not one of the {len(self._choices)} choices")
+            actions = self._choices[actions]
+        numbers = np.ascontiguousarray(actions.T, dtype=np.float64)
+        if not np.isfinite(numbers.sum()):
+            raise ValueError("actions have a NaN or infinite entry: give numbers in [-1, 1]")
+        return tuple(np.minimum(np.maximum(numbers, -1.0), 1.0))
+
+    def _count(self, dealt: Dealt, tape: Tape, at: At, reward: Array) -> None:
+        entries = dealt.entries
+        spot0 = tape.price[-1][0]
+        traded = [np.abs(d) * p[at] for d, p in zip(entries.trade, tape.price, strict=True)]
+        if entries.closing is not None:
+            after = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
+            pairs = zip(entries.closing, tape.price, strict=True)
+            traded += [np.abs(d) * p[after] for d, p in pairs]
+        for amount in traded:
+            self._turnover = self._turnover + amount / spot0
+        self._cost = self._cost + entries.cost
+        self._returned = self._returned + reward
+
+    def _observe(self) -> Array:
+        features, at = self._tape.features, self._at()
+        observation: Array = features[at].copy()  # type: ignore[index]
+        own = self._desk.own_columns(self._account, self._tape, at)
+        for column, value in enumerate(own, start=observation.shape[1] - len(own)):
+            observation[:, column] = value
+        return observation
+
+    def _info(self, account: Account, cost: Array, pnl: Array, clipped: Array) -> dict[str, Any]:
+        at, tape = self._at(), self._tape
+        info = {
+            "pnl": pnl,
+            "cost": cost,
+            "wealth": account.wealth,
+            "spot": tape.price[-1][at],
+            "holding": account.holding[-1],
+            "delta": tape.delta[at],
+            "gamma": tape.gamma[at],
+            "vega": tape.vega[at],
+            "clipped": clipped,
+        }
+        for k, holding in enumerate(account.holding[:-1]):
+            info[f"option_holding_{k}"] = holding
+        return info | {f"_{key}": self._everywhere for key in info}
+
+    def _final_info(self, info: dict[str, Any], ended: Array, last: Array) -> dict[str, Any]:
+        """The last observation and info of the episodes that have ended, masked."""
+        totals = {
+            "total_pnl": self._account.wealth,
+            "total_cost": self._cost,
+            "turnover": self._turnover,
+            "total_reward": self._returned,
+        }
+        final = {key: value for key, value in info.items() if not key.startswith("_")} | totals
+        final |= {f"_{key}": ended for key in final}
+        return info | {
+            "final_obs": last,
+            "_final_obs": ended,
+            "final_info": final,
+            "_final_info": ended,
+        }
+
+    def _restart(self, ended: Array, observation: Array) -> Array:
+        """The next episode where one has ended; the first observations there."""
+        if isinstance(self._t, int) and ended.all():
+            self._begin()
+            return self._observe()
+        if isinstance(self._t, int):
+            self._part_clocks()
+        which = np.flatnonzero(ended)
+        self._episodes[which] += 1
+        assert self._stream is not None and isinstance(self._t, np.ndarray)
+        for episode in np.unique(self._episodes[which]):
+            columns = which[self._episodes[which] == episode]
+            _copy_columns(self._tape, self._stream.episode(int(episode)), columns)
+        self._t = np.where(ended, 0, self._t)
+        opened = self._desk.open(self._tape)
+        zero = np.zeros(self.num_envs)
+        self._account = Account(
+            cash=np.where(ended, opened.cash, self._account.cash),
+            holding=tuple([np.where(ended, 0.0, h) for h in self._account.holding]),
+            wealth=np.where(ended, opened.wealth, self._account.wealth),
+        )
+        self._before = np.where(ended, 0.0, self._before)
+        self._level = np.where(ended, self.problem.level(zero, zero), self._level)
+        self._cost, self._turnover, self._returned = (
+            np.where(ended, 0.0, total) for total in (self._cost, self._turnover, self._returned)
+        )
+        return self._observe()
+
+    def _part_clocks(self) -> None:
+        """From now on every environment keeps its own date, on its own copy of the tape."""
+        tape = self._tape
+        self._t = np.full(self.num_envs, self._t)
+        self._episodes = np.full(self.num_envs, self._next - 1)
+        self._tape = replace(
+            tape,
+            price=tuple(p.copy() for p in tape.price),
+            mark=tape.mark.copy(),
+            cash_flow=tape.cash_flow.copy(),
+            growth=None if tape.growth is None else tape.growth.copy(),
+            carry=None if tape.carry is None else tuple(c.copy() for c in tape.carry),
+            delta=tape.delta.copy(),
+            option_delta=tuple(d.copy() for d in tape.option_delta),
+            gamma=tape.gamma.copy(),
+            vega=tape.vega.copy(),
+            premium=tape.premium.copy(),
+            features=None if tape.features is None else tape.features.copy(),
+        )
+
+
+def _copy_columns(into: Tape, tape: Tape, columns: Array) -> None:
+    """Overwrite the paths ``columns`` of a working tape with another tape's."""
+    pairs = [
+        (into.mark, tape.mark),
+        (into.cash_flow, tape.cash_flow),
+        (into.delta, tape.delta),
+        (into.gamma, tape.gamma),
+        (into.vega, tape.vega),
+        (into.features, tape.features),
+        *zip(into.price, tape.price, strict=True),
+        *zip(into.option_delta, tape.option_delta, strict=True),
+        *zip(into.carry or (), tape.carry or (), strict=True),
+    ]
+    if into.growth is not None and into.growth.shape == into.mark[1:].shape:
+        pairs.append((into.growth, tape.growth))
+    for array, source in pairs:
+        array[:, columns] = source[:, columns]
+    into.premium[columns] = tape.premium[columns]

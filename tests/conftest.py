@@ -1,0 +1,33 @@
+"""What every test shares: one thread, no display, and the project's own description."""
+
+import os
+
+# Before anything imports torch, NumPy or matplotlib; subprocesses inherit it. One thread, because
+# the order of a sum, and with it the last digit, depends on their number.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every machine and in every run, and no time limit on a busy one.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root, which is the package."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
