@@ -1,1 +1,20 @@
-"""."""
+"""Agents: what learns, on the native Stable-Baselines3 VecEnv."""
+
+from .policy_hedger import PolicyHedger
+from .saved_policy import load_policy, save_policy
+from .sb3_environment import HedgingVecEnv, as_sb3_env
+from .settings import AgentSettings, agent_names, agent_settings
+from .training import Trained, train_agent
+
+__all__ = [
+    "AgentSettings",
+    "HedgingVecEnv",
+    "PolicyHedger",
+    "Trained",
+    "agent_names",
+    "agent_settings",
+    "as_sb3_env",
+    "load_policy",
+    "save_policy",
+    "train_agent",
+]

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from .part import Kind
 from .scenario import Scenario
@@ -21,18 +22,26 @@ class ScenarioError(ValueError):
     """A scenario that cannot be: one line that names the key, the value, the rule and the mend."""
 
 
+_Place = tuple[int | str, ...]  # keys and list indices from the root
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: ``1e-3`` is a number and ``no`` a string, unlike in YAML 1.1."""
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), None)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), None)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), None)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
-    None,
+for _tag, _pattern in {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+",
+    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
+}.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), None
+    )
+# YAML 1.1 would read 010 as eight.
+_Loader.add_constructor(
+    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
 )
 
 
@@ -52,7 +61,7 @@ def load_scenario(name: str | Path, overrides: Mapping[str, str] | None = None) 
     """
     tree = read_yaml(_text(str(name)), str(name))
     for key, value in (overrides or {}).items():
-        _override(tree, key, yaml.load(value, _Loader))  # noqa: S506 - a SafeLoader
+        _override(tree, key, _parse(value, key))
     return parse_scenario(tree, str(name))
 
 
@@ -62,16 +71,25 @@ def parse_scenario(tree: Any, source: str = "scenario") -> Scenario:
     Raises:
         ScenarioError: as `load_scenario`.
     """
-    _rebuild()
     try:
         return Scenario.model_validate(tree)
     except ValidationError as error:
-        raise ScenarioError(f"{source}: {_explain(error)}") from None
+        raise ScenarioError(f"{source}: {_explain(error, tree)}") from None
 
 
 def dump_scenario(scenario: Scenario) -> str:
-    """The whole scenario as YAML, which `load_scenario` reads back to an equal one."""
-    data = json.loads(scenario.model_dump_json())
+    """The whole scenario as YAML, which `load_scenario` reads back to an equal one.
+
+    Raises:
+        ScenarioError: for a scenario with a part that is Python only, such as a callable.
+    """
+    try:
+        data = json.loads(scenario.model_dump_json())
+    except PydanticSerializationError as error:
+        raise ScenarioError(
+            f"scenario {scenario.name!r} runs but cannot be saved, for a part of it exists in Python "
+            f"only: {error}"
+        ) from None
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
@@ -89,13 +107,17 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     Raises:
         ScenarioError: when it is not YAML, or not a mapping.
     """
-    try:
-        tree = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+    tree = _parse(text, source)
     if not isinstance(tree, dict):
         raise ScenarioError(f"{source}: a mapping of keys was expected, not {type(tree).__name__}")
     return tree
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ScenarioError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def _text(name: str) -> str:
@@ -114,9 +136,9 @@ def _text(name: str) -> str:
 
 def _override(tree: Any, key: str, value: Any) -> None:
     """Set ``a.b.0.c`` in nested mappings and lists."""
-    *parents, last = key.split(".")
+    parts = key.split(".")
     node = tree
-    for part in [*parents, last]:
+    for depth, part in enumerate(parts, start=1):
         if isinstance(node, list):
             if not part.isdigit() or int(part) >= len(node):
                 raise ScenarioError(f"{key}: {part!r} is not one of the {len(node)} entries from 0")
@@ -125,7 +147,7 @@ def _override(tree: Any, key: str, value: Any) -> None:
             index = part
         else:
             raise ScenarioError(f"{key}: {part!r} is inside {node!r}, which has no keys")
-        if part is last:
+        if depth == len(parts):
             node[index] = value
         else:
             if isinstance(node, dict) and index not in node:
@@ -133,27 +155,15 @@ def _override(tree: Any, key: str, value: Any) -> None:
             node = node[index]
 
 
-_built = -1
-
-
-def _rebuild() -> None:
-    """Let kinds that were registered since the last time in."""
-    global _built
-    if _built != Kind.generation:
-        Scenario.model_rebuild(force=True)
-        _built = Kind.generation
-
-
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, tree: Any) -> str:
     """The first fault in one line."""
-    fault = error.errors()[0]
-    path = [str(part) for part in fault["loc"]]
-    family_kinds = {kind for family in Kind.__subclasses__() for kind in family.kinds}
-    shown = ".".join(part for part in path if part not in family_kinds) or "scenario"
+    faults = _faults(error, tree)
+    path, fault = next(iter(faults.items()))
+    shown = ".".join(map(str, path))
     value, kind, context = fault["input"], fault["type"], fault.get("ctx", {})
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if kind == "extra_forbidden":
-        return f"{shown}: unknown key{_nearest(path[-1], _fields_at(path[:-1]))}{more}"
+        return f"{shown}: unknown key{_nearest(str(path[-1]), _keys_at(path[:-1], tree))}{more}"
     if kind == "union_tag_invalid":
         tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
         return f"{shown}: unknown kind {context['tag']!r}{_nearest(context['tag'], tags)}{more}"
@@ -162,19 +172,59 @@ def _explain(error: ValidationError) -> str:
     if kind == "missing":
         return f"{shown}: is missing{more}"
     message = fault["msg"].removeprefix("Value error, ")
+    if not path:
+        return f"{message}{more}"  # a rule between parts, which names their keys itself
     given = "" if isinstance(value, (dict, list, tuple)) or kind == "value_error" else f" {value!r}"
     return f"{shown}{given}: {message[0].lower()}{message[1:]}{more}"
 
 
-def _fields_at(path: Sequence[str]) -> list[str]:
-    """The keys that are known where ``path`` leads, as far as its kinds tell."""
-    kinds = {name: kind for family in Kind.__subclasses__() for name, kind in family.kinds.items()}
-    for part in reversed(path):
-        if part in kinds:
-            return list(kinds[part].model_fields)
-    from .scenario import Hedge
+def _faults(error: ValidationError, tree: Any) -> dict[_Place, ErrorDetails]:
+    """One fault for each place in the tree, without those that only follow from a deeper one."""
+    found: dict[_Place, ErrorDetails] = {}
+    for fault in error.errors():
+        place = _place(fault, tree)
+        # A value that fits none of several types has a fault for each: a mapping was meant as the
+        # last, which is the one with keys.
+        if place not in found or isinstance(fault["input"], dict):
+            found[place] = fault
+    outer = {p[:depth] for p in found for depth in range(len(p))}
+    return {p: fault for p, fault in found.items() if p not in outer}
 
-    return list(Hedge.model_fields if "hedges" in path else Scenario.model_fields)
+
+def _place(fault: ErrorDetails, tree: Any) -> _Place:
+    """The fault's path without pydantic's labels for the branches of a union."""
+    place: _Place = ()
+    for part in fault["loc"]:
+        if (isinstance(tree, dict) and part in tree) or isinstance(tree, list):
+            place, tree = (*place, part), tree[part]
+    return (*place, fault["loc"][-1]) if fault["type"] == "missing" else place
+
+
+def _keys_at(path: _Place, tree: Any) -> list[str]:
+    """The keys that are known at a place of the tree."""
+    model: type[BaseModel] = Scenario
+    for part in path:
+        tree = tree[part]
+        if isinstance(part, str):
+            choices = _models(model.model_fields[part].annotation)
+        if isinstance(tree, dict):
+            tagged = [m for m in choices if "kind" in m.model_fields]
+            named = [m for m in tagged if m.model_fields["kind"].default == tree.get("kind")]
+            model = (named or choices)[-1]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field may hold, a family's kinds for the family."""
+    if (
+        isinstance(annotation, type)
+        and issubclass(annotation, Kind)
+        and "kinds" in vars(annotation)
+    ):
+        return list(annotation.kinds.values())
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -86,13 +86,16 @@ class Scenario(Part):
                 f"{key}: maturity {claim.maturity:g} years is before the first step, {step:g} years: "
                 "lengthen it or take more steps"
             )
-        if key.startswith("hedges"):
-            step, count = step * calendar.decide_every, count / calendar.decide_every
-        if count < calendar.steps and abs(count - round(count)) > 1e-6:
-            below = int(count) * step
+        if count > calendar.steps - 1e-6:  # at the end, or alive there
+            return
+        # A listed option settles into the account, so on a date at which the account is kept.
+        every = calendar.decide_every if key.startswith("hedges") else 1
+        if abs(count / every - round(count / every)) > 1e-6:
+            below = int(count / every) * every
+            above = min(below + every, calendar.steps)
             raise ValueError(
-                f"{key}: maturity {claim.maturity:.6g} years falls between the dates {below:.6g} and "
-                f"{below + step:.6g}: choose one of them"
+                f"{key}: maturity {claim.maturity:.6g} years falls between the dates "
+                f"{below * step:.6g} and {above * step:.6g}: choose one of them"
             )
 
     @property

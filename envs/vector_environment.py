@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,12 +15,15 @@ from .desk import Dealt
 from .learning import LearningProblem
 from .ledger import Account
 from .namespace import NUMPY
+from .rewards import RewardStep
 from .scenario import Scenario
 from .stream import EpisodeStream
 from .tape import At, Tape
 from .view import View
 
 Array = NDArray[Any]
+
+KEPT_ENDINGS = 256  # dates with endings that theta is refitted to, at most
 
 
 class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
@@ -57,8 +61,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._all = np.arange(num_envs)
         self._everywhere = np.ones(num_envs, dtype=bool)
         self._stream: EpisodeStream | None = None
-        self._finished: list[Array] = []
-        self.marked_wealth: tuple[Array, Array] | None = None
+        self._finished: deque[Array] = deque(maxlen=KEPT_ENDINGS)
+        self.reward_step: RewardStep | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -88,7 +92,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._account = self._desk.open(self._tape)
         self._t: int | Array = 0
         zero = np.zeros(self.num_envs)
-        self._before = zero  # wealth before the deal
+        self._before = self._before_cash = zero  # before the deal
         self._level = np.broadcast_to(self.problem.level(zero, zero), self.num_envs)
         self._cost, self._turnover, self._returned = zero, zero, zero
 
@@ -114,8 +118,9 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         reward = self.problem.reward.earned(level - self._level) * self.problem.scale
         self._count(dealt, tape, at, reward)
         pnl = account.wealth - self._before
-        self.marked_wealth = (self._before, account.wealth)
-        self._account, self._level, self._before = account, level, account.wealth
+        self.reward_step = RewardStep(self._before, account.wealth, self._before_cash, cash)
+        self._account, self._level = account, level
+        self._before, self._before_cash = account.wealth, account.cash
         self._t = self._t + 1
         info = self._info(account, entries.cost, pnl, self._desk.clipped(dealt))
         observation = self._observe()
@@ -125,13 +130,15 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             observation = self._restart(terminated, observation)
         return observation, reward, terminated, np.zeros(self.num_envs, dtype=bool), info
 
-    def refit(self) -> None:
-        """Refit theta to the episodes that ended since the last refit; call it between rollouts."""
-        if self._finished:
-            self.problem.refit(np.concatenate(self._finished))
-            self._finished = []
-            cash = self._account.cash
-            self._level = self.problem.level(self._before, cash)
+    def refit(self, least: int = 1) -> None:
+        """Refit theta to the episodes that ended since, once there are ``least`` of them.
+
+        Call it between rollouts only: within one, theta must stand still for rewards to telescope.
+        """
+        if sum(map(len, self._finished)) >= max(least, 1):
+            self.problem.refit(np.concatenate(list(self._finished)))
+            self._finished.clear()
+            self._level = self.problem.level(self._before, self._before_cash)
 
     def _at(self) -> At:
         return self._t if isinstance(self._t, int) else (self._t, self._all)
@@ -194,6 +201,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             "total_cost": self._cost,
             "turnover": self._turnover,
             "total_reward": self._returned,
+            "steps": np.broadcast_to(self._t, self.num_envs),
         }
         final = {key: value for key, value in info.items() if not key.startswith("_")} | totals
         final |= {f"_{key}": ended for key in final}
@@ -226,6 +234,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             wealth=np.where(ended, opened.wealth, self._account.wealth),
         )
         self._before = np.where(ended, 0.0, self._before)
+        self._before_cash = np.where(ended, 0.0, self._before_cash)
         self._level = np.where(ended, self.problem.level(zero, zero), self._level)
         self._cost, self._turnover, self._returned = (
             np.where(ended, 0.0, total) for total in (self._cost, self._turnover, self._returned)

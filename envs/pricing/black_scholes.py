@@ -53,7 +53,7 @@ def black_scholes(
         dividend: continuous yield.
     """
     spot = log_spot.exp()
-    root = tau.sqrt()
+    root = tau.clamp(min=_TINY**3).sqrt()  # the root of 0 has no derivative
     total = vol * root
     alive = total > _TINY
     s = total.clamp(min=_TINY)

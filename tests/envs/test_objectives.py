@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from scipy import optimize
 
 from deephedge.envs.namespace import NUMPY, SCALAR, TORCH
@@ -24,6 +24,7 @@ from deephedge.envs.objectives import (
     SemiQuadratic,
     VaR,
 )
+from deephedge.envs.part import Part
 from deephedge.envs.sample import Losses
 
 MONOTONE, CONVEX, CASH, HOMOGENEOUS = "monotone", "convex", "cash-invariant", "homogeneous"
@@ -40,6 +41,10 @@ LAWS: dict[Objective, set[str]] = {
 ALL = list(LAWS)
 TRAINABLE = [objective for objective in ALL if objective.trainable]
 MINIMA = [objective for objective in ALL if type(objective) in (Entropic, CVaR, MeanVariance)]
+
+
+class Held(Part):
+    objective: Objective
 
 
 def by_kind(objective: Objective) -> str:
@@ -93,9 +98,8 @@ def test_values_by_hand() -> None:
     assert VaR(level=0.61).risk(losses) == 3.0
     assert CVaR(level=0.6).risk(losses) == pytest.approx(3.5)
     assert CVaR(level=0.7).risk(losses) == pytest.approx((4.0 + 0.5 * 3.0) / 1.5)
-    # 0.75 * (3 + 2 - 2 e) = 0.25 * (e + e + 1 + e + 2) - 0.75 at e = 2 - 1/9 ... in (1, 3):
-    e = (0.75 * 7.0 + 0.25 * -2.0) / (0.75 * 2 + 0.25 * 3)
-    assert Expectile(level=0.75).risk(losses) == pytest.approx(e)
+    # 3 (4 - e) + 3 (3 - e) = (e - 1) + (e + 1) + (e + 2) in between 1 and 3: 9 e = 19
+    assert Expectile(level=0.75).risk(losses) == pytest.approx(19 / 9)
     assert Entropic(aversion=2.0).risk(losses) == pytest.approx(
         0.5 * math.log(sum(math.exp(2.0 * x) for x in losses) / 5)
     )
@@ -103,9 +107,13 @@ def test_values_by_hand() -> None:
 
 @pytest.mark.parametrize("objective", MINIMA, ids=by_kind)
 def test_risk_is_the_minimum_over_one_theta(objective: Objective) -> None:
-    losses = losses_of(2, n=200)
+    losses = losses_of(2, n=201)  # 201 * 0.93 is not whole, else CVaR has many thetas
+
+    def mean(theta: float) -> float:
+        return float(objective.pointwise(losses, (theta,), NUMPY).mean())
+
     found = optimize.minimize_scalar(
-        lambda theta: objective.pointwise(losses, (theta,), NUMPY).mean(),
+        mean,
         bounds=(-20.0, 20.0),
         method="bounded",
         options={"xatol": 1e-10},
@@ -116,11 +124,11 @@ def test_risk_is_the_minimum_over_one_theta(objective: Objective) -> None:
 
 def test_mean_std_is_the_minimum_over_centre_and_scale() -> None:
     objective, losses = MeanStd(weight=1.5), losses_of(2, n=200)
-    found = optimize.minimize(
-        lambda theta: objective.pointwise(losses, (theta[0], math.exp(theta[1])), NUMPY).mean(),
-        x0=(0.0, 0.0),
-        tol=1e-10,
-    )
+
+    def mean(theta: Losses) -> float:
+        return float(objective.pointwise(losses, (theta[0], math.exp(theta[1])), NUMPY).mean())
+
+    found = optimize.minimize(mean, x0=np.zeros(2), tol=1e-10)
     centre, scale = objective.theta(losses)
     assert objective.risk(losses) == pytest.approx(found.fun, abs=1e-8)
     assert centre == pytest.approx(found.x[0], abs=1e-4)
@@ -313,7 +321,7 @@ def test_a_thin_tail_is_noticed() -> None:
 
 def test_var_cannot_be_trained_on() -> None:
     assert not VaR(level=0.9).trainable
-    with pytest.raises(ValueError, match="cvar, level: 0.9"):
+    with pytest.raises(ValueError, match=r"cvar, level: 0\.9"):
         VaR(level=0.9).pointwise(1.0, (), SCALAR)
 
 
@@ -334,9 +342,8 @@ def test_bad_samples_are_refused(objective: Objective, losses: list[float], matc
 
 @pytest.mark.parametrize("objective", ALL, ids=by_kind)
 def test_survives_the_tagged_union(objective: Objective) -> None:
-    adapter = TypeAdapter[Objective](Objective)
     data = objective.model_dump()
-    assert adapter.validate_python(data) == objective
+    assert Held.model_validate({"objective": data}).objective == objective
     assert Objective.kinds[data["kind"]] is type(objective)
 
 
@@ -357,8 +364,8 @@ def test_survives_the_tagged_union(objective: Objective) -> None:
     ids=str,
 )
 def test_impossible_parameters_are_refused(data: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        TypeAdapter[Objective](Objective).validate_python(data)
+    with pytest.raises(ValidationError, match=r"^1 validation error for Held\nobjective"):
+        Held.model_validate({"objective": data})
 
 
 def test_labels() -> None:

@@ -14,6 +14,10 @@ import arch.data.vix
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
 from deephedge.experiments.price_history import (
     Contract,
     PriceHistory,
@@ -23,9 +27,6 @@ from deephedge.experiments.price_history import (
     sp500,
     trailing_vol,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pyarrow import parquet
 
 Table = Sequence[Sequence[str]]
 FIXTURE = HealthCheck.function_scoped_fixture  # a folder may serve all examples: they overwrite
@@ -315,7 +316,6 @@ AT = r"line 5 \(2015-01-06\)"
         ([*GOOD[:9], GOOD[8]], "line 10: date 2015-01-12 is duplicated; keep one row"),
         (GOOD[:9] + GOOD[15:], "line 10: date 2015-01-21 is 9 days after 2015-01-12 and max_gap_d"),
         (with_cell(0, "01/06/2015"), "line 5 .*: date '01/06/2015' is not a date; write it as YYY"),
-        (with_cell(0, "2015-02-30"), "line 5 .*: date '2015-02-30' is not a date; write it as YYY"),
         (with_cell(0, ""), "line 5 .*: date '' is not a date; write it as YYYY-MM-DD"),
         (with_cell(1, "0"), f"{AT}: close '0' is not a finite number above 0; correct it or drop"),
         (with_cell(1, "-3.5"), f"{AT}: close '-3.5' is not a finite number above 0; correct it"),
@@ -345,11 +345,9 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, table: Table, message
     ("name", "content", "message"),
     [
         ("missing.csv", None, "there is no such file; check the path"),
-        ("mine.xlsx", b"", "the name must end in .csv or .parquet; convert the file"),
         ("mine.csv.gz", b"", "the name must end in .csv or .parquet; convert the file"),
         ("wide.csv", "date,close\n".encode("utf-16"), r"cannot be read \(.*\); export it again"),
-        ("quote.csv", b'date,close\n"2020-01-01,5\n', r"cannot be read \(.*\); export it again"),
-        ("text.parquet", b"date,close\n", r"cannot be read \(.*\); export it again"),
+        ("quote.csv", b'date,close\n"2020-01-01,5\n', r"cannot be read \(unexpected end of data"),
     ],
 )
 def test_what_is_not_a_csv_or_parquet_file_is_refused(

@@ -1,0 +1,110 @@
+"""Watches a training: risk on fixed paths, the best policy so far, the hedging charts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure
+
+from ..baselines import DeltaHedge
+from ..envs import Episodes, Outcome, Scenario, View, rollout
+from ..envs.objectives import CVaR
+from .policy_figure import policy_figure
+from .policy_hedger import PolicyHedger
+from .sb3_environment import HedgingVecEnv
+
+LEAST_ENDINGS = 1024  # episodes that theta is refitted to, at least
+SATURATED = 0.99
+
+Progress = Callable[[int, float], None]
+
+
+class RiskMonitor(BaseCallback):
+    """Evaluates the scenario's risk on fixed paths, keeps the best weights, logs ``hedge/*``.
+
+    SB3's own EvalCallback keeps the best mean reward, which is not the best risk. Theta is refitted
+    between rollouts. After ``evaluations`` equal stretches of the training the policy is judged; the
+    first time before it has learned anything.
+
+    Attributes:
+        best: the lowest risk so far and the weights that had it.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        view: View,
+        episodes: Episodes,
+        total_steps: int,
+        evaluations: int = 20,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__()
+        self.scenario, self.view, self.episodes = scenario, view, episodes
+        self.delta = rollout(scenario, episodes, DeltaHedge())
+        self.best: tuple[float, dict[str, torch.Tensor]] = (np.inf, {})
+        self.risks: list[tuple[int, float]] = []
+        self._every, self._due = total_steps / evaluations, 0.0
+        self._progress, self._saturation = progress, 0.0
+
+    def _on_rollout_start(self) -> None:
+        assert isinstance(self.training_env, HedgingVecEnv)
+        self.training_env.env.refit(LEAST_ENDINGS)
+        if self.num_timesteps >= self._due:
+            self._due += self._every
+            self.evaluate()
+
+    def _on_step(self) -> bool:
+        actions = self.locals.get("clipped_actions", self.locals.get("actions"))
+        if isinstance(actions, np.ndarray) and actions.dtype != np.int64:
+            self._saturation = float((np.abs(actions) > SATURATED).mean())
+        if self._progress is not None:
+            self._progress(self.num_timesteps, self.risks[-1][1] if self.risks else np.nan)
+        return True
+
+    def _on_training_end(self) -> None:
+        self.evaluate()
+        self.logger.dump(self.num_timesteps)
+
+    def evaluate(self) -> float:
+        """The risk on the fixed paths now; logs it and keeps the weights if it is the best."""
+        policy = self.model.policy
+        training = policy.training
+        hedger = PolicyHedger("policy", policy, self.scenario, self.view)  # type: ignore[arg-type]
+        outcome = rollout(self.scenario, self.episodes, hedger)
+        risk = self.scenario.objective.risk(-outcome.pnl)
+        self.risks.append((self.num_timesteps, risk))
+        if risk < self.best[0]:
+            self.best = risk, {k: v.detach().clone() for k, v in policy.state_dict().items()}
+        self._log(outcome, risk, hedger)
+        policy.set_training_mode(training)
+        return risk
+
+    def restore_best(self) -> None:
+        """Give the model the weights that had the lowest risk."""
+        self.model.policy.load_state_dict(self.best[1])
+
+    def _log(self, outcome: Outcome, risk: float, hedger: PolicyHedger) -> None:
+        delta_risk = self.scenario.objective.risk(-self.delta.pnl)
+        values: dict[str, Any] = {
+            "risk": risk,
+            "best_risk": self.best[0],
+            "risk_minus_delta": risk - delta_risk,
+            "mean": float(outcome.pnl.mean()),
+            "std": float(outcome.pnl.std()),
+            "cvar_95": CVaR(level=0.95).risk(-outcome.pnl),
+            "cost": float(outcome.cost.mean()),
+            "turnover": float(outcome.turnover.mean()),
+            "trades": float(outcome.trades.mean()),
+            "action_saturation": self._saturation,
+        }
+        for name, value in values.items():
+            self.logger.record(f"hedge/{name}", value)
+        no_text = ("stdout", "log", "json", "csv")
+        self.logger.record("hedge/pnl", torch.from_numpy(outcome.pnl), exclude=no_text)
+        figure = policy_figure(self.scenario, hedger)
+        self.logger.record("hedge/policy", Figure(figure, close=False), exclude=no_text)

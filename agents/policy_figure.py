@@ -1,0 +1,116 @@
+"""A policy as a picture: where it wants to be, and inside which band it does not trade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..envs import Hedger, Known, Scenario, mark
+from ..envs.desk import Desk
+from ..envs.hedger import Observations
+from ..envs.ledger import Account
+from ..envs.markets import MarketPaths
+from ..envs.namespace import NUMPY
+from ..envs.tape import Tape
+
+REACH = 2.5  # standard deviations of the spot either side
+
+
+@dataclass(frozen=True)
+class PolicyMap:
+    """Holdings of the underlying on a grid of dates and spots.
+
+    Attributes:
+        years_left: ``[T]``.
+        spot: ``[M]``, money.
+        lower, upper: where the holding goes from far below and from far above, ``[T, M]``; between
+            the two lies the no-trade band.
+        neutral: the delta-neutral holding, ``[T, M]``.
+    """
+
+    years_left: NDArray[np.float64]
+    spot: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    neutral: NDArray[np.float64]
+
+
+def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap:
+    """Ask the hedger at every date and spot, holding much too little and much too much.
+
+    Every spot is a path that has stood still; options are not held and P&L so far is 0.
+    """
+    contract, limits = scenario.contract, scenario.limits[-1]
+    deviation = contract.volatility * contract.horizon**0.5
+    spot = contract.spot * np.exp(np.linspace(-REACH, REACH, spots) * deviation)
+    episodes = mark(scenario, _standing_still(scenario, torch.from_numpy(spot)))
+    tape = Tape.of(episodes)
+    known = Known(scenario, episodes.numpy(), tape, Observations(episodes, True))
+    zero = np.zeros(spots)
+    found: dict[float, list[NDArray[np.float64]]] = {}
+    for start in (limits.lower or 0.0, limits.upper or 0.0):
+        holding = (*[zero] * contract.options, np.full(spots, start))
+        rows, state = [], hedger.start(spots)
+        for t in range(episodes.steps):
+            target, state = hedger.act(known._at(t, Account(zero, holding, zero)), state)
+            rows.append(np.array(target[:, -1]))
+        found[start] = rows
+    lower, upper = (np.clip(np.stack(rows), limits.lower, limits.upper) for rows in found.values())
+    times = np.asarray(episodes.numpy().times)[:, 0]
+    desk = Desk(scenario, NUMPY)
+    options = (zero,) * contract.options
+    neutral = np.stack([desk.neutral(tape, t, options) for t in range(episodes.steps)])
+    return PolicyMap(times[-1] - times[:-1], spot, lower, upper, neutral)
+
+
+def _standing_still(scenario: Scenario, spot: torch.Tensor) -> MarketPaths:
+    calendar = scenario.calendar
+    times = torch.linspace(0, calendar.horizon, calendar.steps + 1, dtype=torch.float64)[:, None]
+    paths = spot.expand(calendar.steps + 1, -1).clone()
+    return MarketPaths(
+        times=times,
+        spot=paths,
+        log_spot=paths.log(),
+        implied_vol=torch.full((1, 1), scenario.market.volatility, dtype=torch.float64),
+        jump=torch.zeros_like(paths),
+    )
+
+
+def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:
+    """The surface of the mid holding less delta, and the band at mid-life."""
+    found = policy_map(scenario, hedger)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    surface, band = figure.subplots(1, 2)
+    days = found.years_left * 365
+    middle = (found.lower + found.upper) / 2 - found.neutral
+    reach = float(np.abs(middle).max()) or 1.0
+    mesh = surface.pcolormesh(
+        found.spot, days, middle, cmap="RdBu_r", vmin=-reach, vmax=reach, shading="nearest"
+    )
+    figure.colorbar(mesh, ax=surface, label="middle of the band less delta-neutral")
+    surface.set_xlabel("spot")
+    surface.set_ylabel("days left")
+    surface.set_title("policy against delta")
+    draw_band(band, found, len(days) // 2)
+    return figure
+
+
+def draw_band(axes: object, found: PolicyMap, date: int) -> None:
+    """The no-trade band over spot at one date, beside the delta-neutral holding."""
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    axes.fill_between(
+        found.spot, found.lower[date], found.upper[date], alpha=0.35, label="no trade"
+    )
+    axes.plot(found.spot, found.neutral[date], "k--", linewidth=1.2, label="delta-neutral")
+    axes.set_xlabel("spot")
+    axes.set_ylabel("holding of the underlying")
+    axes.set_title(f"no-trade band, {found.years_left[date] * 365:.0f} days left")
+    axes.legend(loc="best", fontsize=8)

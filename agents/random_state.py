@@ -1,0 +1,25 @@
+"""SB3 draws from the global generators; here they are set for it and put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def global_generators(seed: int) -> Iterator[None]:
+    """Python's, NumPy's and torch's global generators on ``seed`` inside, as before outside."""
+    saved = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the very generator SB3 uses
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(saved[0])
+        np.random.set_state(saved[1])  # noqa: NPY002
+        torch.random.set_rng_state(saved[2])

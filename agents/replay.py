@@ -1,0 +1,56 @@
+"""A replay buffer that keeps marked wealth and computes rewards when it is sampled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+
+from ..envs import HedgingVectorEnv
+from ..envs.rewards import RewardStep
+
+
+class HedgingReplayBuffer(ReplayBuffer):
+    """Rewards with the present theta, whatever it was when the transition was stored."""
+
+    def __init__(self, *args: Any, hedging_env: HedgingVectorEnv, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._env = hedging_env
+        fields = len(RewardStep._fields)
+        self.books = np.zeros((self.buffer_size, self.n_envs, fields), dtype=np.float64)
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        next_obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        done: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store the transition and what it did to the books."""
+        assert self._env.reward_step is not None
+        for field, value in enumerate(self._env.reward_step):
+            self.books[self.pos, :, field] = value
+        super().add(obs, next_obs, action, reward, done, infos)
+
+    def _get_samples(
+        self, batch_inds: NDArray[Any], env: VecNormalize | None = None
+    ) -> ReplayBufferSamples:
+        at = np.random.randint(0, self.n_envs, len(batch_inds))  # noqa: NPY002 - as SB3 draws
+        problem = self._env.problem
+        books = self.books[batch_inds, at]
+        step = RewardStep(*books.T)
+        reward = problem.reward.value(step, problem.objective, problem.theta, problem.ops)
+        data = (
+            self.observations[batch_inds, at],
+            self.actions[batch_inds, at],
+            self.next_observations[batch_inds, at],
+            self.dones[batch_inds, at].reshape(-1, 1),
+            (reward * problem.scale).astype(np.float32).reshape(-1, 1),
+        )
+        return ReplayBufferSamples(*[self.to_torch(array) for array in data])

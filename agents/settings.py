@@ -1,0 +1,82 @@
+"""How each algorithm is set up for hedging: read from ``defaults.yaml``, never hidden in code."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from ..envs.action import ActionMap
+from ..envs.part import Part
+from ..envs.presets import read_yaml
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class AgentSettings(Part):
+    """What an algorithm is built with.
+
+    Attributes:
+        algorithm: the name at the command line.
+        steps: environment steps of a training.
+        environments: paths stepped at once.
+        action: replaces the view's action map; null keeps it.
+        net: hidden layers of every network.
+        learning_rate: at the start; it falls linearly to ``learning_rate_end`` of that.
+        rollout_episodes: whole episodes per rollout (on-policy).
+        updates_per_transition: gradient steps per stored transition (off-policy).
+        collect_steps: environment steps between updates (off-policy).
+        warmup_episodes: whole episodes of the untrained policy, per environment, before learning.
+        noise: standard deviation of the exploration noise (TD3, DDPG).
+        log_std: logarithm of the action noise at the start (PPO, A2C, RecurrentPPO).
+        options: further arguments of the SB3 class, as they are named there.
+    """
+
+    algorithm: str
+    steps: Annotated[int, Field(ge=1)]
+    environments: Annotated[int, Field(ge=1)]
+    action: ActionMap | None = None
+    net: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (64, 64)
+    activation: Literal["silu", "tanh", "relu"] = "silu"
+    learning_rate: Positive
+    learning_rate_end: Fraction = 0.02
+    rollout_episodes: Annotated[int, Field(ge=1)] = 1
+    updates_per_transition: Positive = 0.05
+    collect_steps: Annotated[int, Field(ge=1)] = 1
+    warmup_episodes: Annotated[int, Field(ge=0)] = 1
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    log_std: float = -2.5
+    options: dict[str, Any] = {}
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, Any]:
+    text = (resources.files(__package__) / "defaults.yaml").read_text(encoding="utf-8")
+    return read_yaml(text, "defaults.yaml")
+
+
+def agent_names() -> list[str]:
+    """The algorithms that can be trained."""
+    return list(_defaults())
+
+
+def agent_settings(name: str, **changes: Any) -> AgentSettings:
+    """The defaults of an algorithm, with ``changes``.
+
+    Raises:
+        ValueError: for an unknown algorithm or an impossible setting, in one line.
+    """
+    if name not in agent_names():
+        near = difflib.get_close_matches(name, agent_names(), n=1, cutoff=0.3)
+        mend = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(agent_names())}"
+        raise ValueError(f"unknown agent {name!r}: {mend}")
+    try:
+        return AgentSettings.model_validate({"algorithm": name, **_defaults()[name], **changes})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"agent {name}: {key} {fault['input']!r}: {fault['msg'].lower()}") from None

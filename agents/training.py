@@ -1,0 +1,75 @@
+"""Trains an agent on a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from ..envs import Scenario, View, simulate
+from ..envs.stream import generator_of
+from .factory import make_model, view_of
+from .monitor import Progress, RiskMonitor
+from .policy_hedger import PolicyHedger
+from .random_state import global_generators
+from .settings import AgentSettings
+
+VALIDATION_PATHS = 8192
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained agent: its policy as a hedger, and how its risk fell.
+
+    Attributes:
+        hedger: plays the policy that had the lowest validation risk.
+        settings: how the algorithm was set up.
+        view: what the policy sees and how it acts.
+        risks: environment steps and validation risk, in the order of training.
+        risk: the lowest of them.
+    """
+
+    hedger: PolicyHedger
+    settings: AgentSettings
+    view: View
+    risks: list[tuple[int, float]]
+    risk: float
+
+
+def train_agent(
+    scenario: Scenario,
+    settings: AgentSettings,
+    seed: int = 0,
+    *,
+    name: str | None = None,
+    writers: Sequence[KVWriter] = (),
+    progress: Progress | None = None,
+) -> Trained:
+    """Train for ``settings.steps`` environment steps; global random state is as before afterwards.
+
+    Training paths, validation paths and the policy draw from streams of their own, spawned from
+    ``seed``. The same seed, thread count and machine give the same policy
+    (tests/agents/test_training.py).
+    """
+    paths, validation, policy = np.random.SeedSequence(seed).spawn(3)
+    path_seed, policy_seed = (int(s.generate_state(1)[0]) for s in (paths, policy))
+    episodes = simulate(scenario, VALIDATION_PATHS, generator_of(validation), torch.float64)
+    view = view_of(scenario, settings)
+    monitor = RiskMonitor(scenario, view, episodes, settings.steps, progress=progress)
+    with global_generators(policy_seed):
+        model = make_model(scenario, settings, path_seed)
+        model.set_logger(Logger(folder=None, output_formats=list(writers)))
+        model.learn(settings.steps, callback=monitor, log_interval=log_interval(settings))
+    monitor.restore_best()
+    model.policy.set_training_mode(False)
+    hedger = PolicyHedger(name or settings.algorithm, model.policy, scenario, view)  # type: ignore[arg-type]
+    return Trained(hedger, settings, view, monitor.risks, monitor.best[0])
+
+
+def log_interval(settings: AgentSettings) -> int:
+    """Rollouts (on-policy) or episodes (off-policy) between two dumps of SB3's own log."""
+    on_policy = settings.algorithm in ("ppo", "a2c", "recurrent-ppo")
+    return 1 if on_policy else 10 * settings.environments

@@ -1,0 +1,46 @@
+"""Black-Scholes delta hedging, at every date or inside a fixed band."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..envs.hedger import Known
+from ..envs.namespace import X
+from .baseline import Baseline, underlying_only
+
+
+class DeltaHedge(Baseline):
+    """Makes the position delta-neutral at every ``every``-th decision date.
+
+    Delta is the position's at the marked vol. Source: Black and Scholes, 1973. Evidence:
+    tests/baselines/test_baselines.py (hedging error falls as dt^0.5; Derman-Kamal).
+    """
+
+    kind: Literal["delta"] = "delta"
+    every: Annotated[int, Field(ge=1)] = 1
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h_t = -Delta_t`` at dates 0, every, 2 every ...; the last holding between them."""
+        if known.t % self.every:
+            return known.holding, None
+        return underlying_only(known, known.neutral), None
+
+
+class BandHedge(Baseline):
+    """Lets the holding drift within ``width`` of delta; outside, trades to the nearest edge.
+
+    The width is in position sizes (the sum of ``|quantity|``). Source: Davis, Panas and
+    Zariphopoulou, 1993, for the form; the width is given, not derived.
+    """
+
+    kind: Literal["band"] = "band"
+    width: Annotated[float, Field(ge=0)] = 0.05
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h_t = clip(h_{t-1}, -Delta_t - width, -Delta_t + width)``."""
+        half = self.width * known.contract.size
+        edges = known.neutral - half, known.neutral + half
+        return underlying_only(known, np.clip(known.holding[:, -1], *edges)), None

@@ -1,0 +1,31 @@
+"""Doing nothing, and doing one thing once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from ..envs.hedger import Known
+from ..envs.namespace import X
+from .baseline import Baseline, underlying_only
+
+
+class NoHedge(Baseline):
+    """Holds nothing."""
+
+    kind: Literal["none"] = "none"
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h = 0``."""
+        return underlying_only(known, np.zeros_like(known.spot)), None
+
+
+class StaticHedge(Baseline):
+    """Buys the delta of the start and holds it to the end."""
+
+    kind: Literal["static"] = "static"
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h_t = -Delta_0``."""
+        return (underlying_only(known, known.neutral) if known.t == 0 else known.holding), None
