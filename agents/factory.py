@@ -81,6 +81,8 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
         arguments |= {"net_arch": {"pi": layers, "vf": layers}, "log_std_init": settings.log_std}
     if settings.algorithm == "recurrent-ppo":
         arguments |= {"lstm_hidden_size": 32}
+    if settings.algorithm == "ddpg":
+        arguments |= {"n_critics": 1}  # what SB3's DDPG asks of its policy
     return arguments
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from ..envs import Scenario, View, simulate
-from ..envs.stream import generator_of
+from ..envs.stream import Role, generator_of, stream_of
 from .factory import make_model, view_of
 from .monitor import Progress, RiskMonitor
 from .policy_hedger import PolicyHedger
@@ -54,9 +53,11 @@ def train_agent(
     ``seed``. The same seed, thread count and machine give the same policy
     (tests/agents/test_training.py).
     """
-    paths, validation, policy = np.random.SeedSequence(seed).spawn(3)
-    path_seed, policy_seed = (int(s.generate_state(1)[0]) for s in (paths, policy))
-    episodes = simulate(scenario, VALIDATION_PATHS, generator_of(validation), torch.float64)
+    path_seed, policy_seed = (
+        int(stream_of(seed, role).generate_state(1)[0]) for role in (Role.TRAINING, Role.POLICY)
+    )
+    validation = generator_of(stream_of(seed, Role.VALIDATION))
+    episodes = simulate(scenario, VALIDATION_PATHS, validation, torch.float64)
     view = view_of(scenario, settings)
     monitor = RiskMonitor(scenario, view, episodes, settings.steps, progress=progress)
     with global_generators(policy_seed):

@@ -38,15 +38,25 @@ class Limits(Part):
         return self
 
     def bounded(self, reach: float) -> Limits:
-        """The same with finite bounds (``reach`` units either side where none were set) on the lot."""
+        """The same with finite bounds (``reach`` units either side where none were set) on the lot.
+
+        Raises:
+            ValueError: when no lot but 0 lies within the bounds.
+        """
         lower = -reach if self.lower is None else self.lower
         upper = reach if self.upper is None else self.upper
         max_trade = self.max_trade
         if self.lot is not None:
-            lower, upper = math.ceil(lower / self.lot), math.floor(upper / self.lot)
-            lower, upper = lower * self.lot, upper * self.lot
+            # A hair's breadth of tolerance: 0.3 / 0.1 is 2.9999999999999996.
+            least, most = math.ceil(lower / self.lot - 1e-9), math.floor(upper / self.lot + 1e-9)
+            if least == most:
+                raise ValueError(
+                    f"no lot of {self.lot:g} fits between {lower:g} and {upper:g}: lower the lot "
+                    "or widen the bounds"
+                )
+            lower, upper = least * self.lot, most * self.lot
             if max_trade is not None:
-                max_trade = math.floor(max_trade / self.lot) * self.lot
+                max_trade = math.floor(max_trade / self.lot + 1e-9) * self.lot
         return Limits(lower=lower, upper=upper, max_trade=max_trade, lot=self.lot)
 
     def apply(self, target: X, holding: X, ops: Namespace) -> X:
@@ -54,10 +64,13 @@ class Limits(Part):
 
         Call it on `bounded` limits. Evidence: tests/envs/test_constraints.py.
         """
-        if self.lot is not None:
-            target = ops.round(target / self.lot) * self.lot
         if self.max_trade is not None:
             target = ops.minimum(
                 ops.maximum(target, holding - self.max_trade), holding + self.max_trade
             )
-        return ops.minimum(ops.maximum(target, self.lower), self.upper)
+        target = ops.minimum(ops.maximum(target, self.lower), self.upper)
+        if self.lot is not None:
+            # Last, so that equal holdings are equal floats and no crumb is traded: the bounds and
+            # the largest trade are whole lots, and a holding within them is rounded into them.
+            target = ops.round(target / self.lot) * self.lot
+        return target

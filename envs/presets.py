@@ -87,8 +87,8 @@ def dump_scenario(scenario: Scenario) -> str:
         data = json.loads(scenario.model_dump_json())
     except PydanticSerializationError as error:
         raise ScenarioError(
-            f"scenario {scenario.name!r} runs but cannot be saved, for a part of it exists in Python "
-            f"only: {error}"
+            f"scenario {scenario.name!r} runs but cannot be saved: a part of it exists in Python "
+            f"only ({error})"
         ) from None
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
@@ -115,7 +115,7 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
 
 def _parse(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScenarioError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
 

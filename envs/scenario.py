@@ -70,6 +70,15 @@ class Scenario(Part):
             self.view.action.table(len(self.hedges))
         return self
 
+    @model_validator(mode="after")
+    def _limits_leave_room(self) -> Scenario:
+        for i, hedge in enumerate(self.hedges):
+            try:
+                hedge.limits.bounded(self._reach)
+            except ValueError as error:
+                raise ValueError(f"hedges.{i}.limits: {error}") from None
+        return self
+
     def _check_maturity(self, key: str, claim: Claim) -> None:
         calendar = self.calendar
         if claim.maturity is None:
@@ -112,8 +121,12 @@ class Scenario(Part):
     @property
     def limits(self) -> tuple[Limits, ...]:
         """The limits of each hedge instrument, with finite bounds."""
-        reach = BOUND_IN_SIZES * self.position.size
-        return tuple(hedge.limits.bounded(reach) for hedge in self.hedges)
+        return tuple(hedge.limits.bounded(self._reach) for hedge in self.hedges)
+
+    @property
+    def _reach(self) -> float:
+        """Units either side, where a holding has no bound of its own."""
+        return BOUND_IN_SIZES * self.position.size
 
     @property
     def contract(self) -> Contract:

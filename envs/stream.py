@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -13,6 +14,21 @@ from .tape import Tape
 
 LEAST_PATHS = 1024  # a block at least: array operations on fewer paths are all overhead
 KEPT_BLOCKS = 4
+
+
+class Role(IntEnum):
+    """What random numbers are drawn for; every role of a seed has a stream of its own."""
+
+    TRAINING = 0
+    VALIDATION = 1
+    POLICY = 2
+    EVALUATION = 3
+    BOOTSTRAP = 4
+
+
+def stream_of(seed: int, role: Role, *index: int) -> np.random.SeedSequence:
+    """The stream of a role, or its ``index``-th child."""
+    return np.random.SeedSequence(seed, spawn_key=(int(role), *index))
 
 
 def generator_of(seed: np.random.SeedSequence) -> torch.Generator:

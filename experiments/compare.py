@@ -1,0 +1,116 @@
+"""The main job: train agents, judge them beside the baselines, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..agents import AgentSettings, Trained
+from ..agents.monitor import Progress
+from ..agents.policy_figure import policy_map
+from ..baselines import BandHedge, DeltaHedge, NoHedge, StaticHedge
+from ..envs import Hedger, Scenario
+from .evaluation import Evaluation, evaluate, example_paths
+from .evaluation import Report as EvaluationProgress
+from .report import Section, write_report
+from .runs import command, new_folder, train_run, write_json
+
+MAPPED = 4  # learned policies drawn in a report, at most
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What wants to be told how far the work is; null tells nobody."""
+
+    training: Callable[[str], Progress] | None = None
+    evaluation: Callable[[str], EvaluationProgress] | None = None
+
+
+def standard_baselines() -> list[Hedger]:
+    """The hedges every report shows."""
+    return [NoHedge(), StaticHedge(), DeltaHedge(), DeltaHedge(every=5), BandHedge()]
+
+
+def compare(
+    scenarios: Sequence[Scenario],
+    agents: Sequence[AgentSettings],
+    folder: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    paths: int = 100_000,
+    evaluation_seed: int = 0,
+    watch: Watch | None = None,
+) -> list[Evaluation]:
+    """Train every agent with every seed on every scenario and report them beside the baselines.
+
+    Writes a run directory per training, ``evaluation.json`` and ``report.html`` under ``folder``.
+
+    Raises:
+        ValueError: when the folder exists, or a scenario cannot be trained on; nothing is left behind.
+    """
+    watch = Watch() if watch is None else watch
+    names = [scenario.name for scenario in scenarios]
+    if len(set(names)) < len(names):
+        raise ValueError(f"scenarios {names}: a name stands twice; rename one with --set name=...")
+    with new_folder(folder):
+        sections = []
+        for scenario in scenarios:
+            trained = _train_all(scenario, agents, seeds, folder / scenario.name, watch)
+            telling = watch.evaluation and watch.evaluation(scenario.name)
+            sections.append(
+                judge(scenario, trained, paths=paths, seed=evaluation_seed, progress=telling)
+            )
+        evaluations = [section.evaluation for section in sections]
+        write_json(folder / "evaluation.json", [e.document() for e in evaluations])
+        write_report(folder / "report.html", " and ".join(names), sections, command())
+    return evaluations
+
+
+def _train_all(
+    scenario: Scenario,
+    agents: Sequence[AgentSettings],
+    seeds: Sequence[int],
+    folder: Path,
+    watch: Watch,
+) -> list[Trained]:
+    trained = []
+    for settings in agents:
+        for seed in seeds:
+            name = settings.algorithm if len(seeds) == 1 else f"{settings.algorithm}-seed{seed}"
+            telling = watch.training and watch.training(f"{scenario.name}: {name}")
+            trained.append(
+                train_run(folder / name, scenario, settings, seed, name=name, progress=telling)
+            )
+    return trained
+
+
+def judge(
+    scenario: Scenario,
+    trained: Sequence[Trained],
+    *,
+    paths: int = 100_000,
+    seed: int = 0,
+    others: Sequence[Hedger] = (),
+    progress: EvaluationProgress | None = None,
+) -> Section:
+    """Trained agents, the standard baselines and ``others`` on the same fresh paths."""
+    learned = [each.hedger for each in trained]
+    known = [hedger.name for hedger in others]
+    baselines = [hedger for hedger in standard_baselines() if hedger.name not in known]
+    hedgers: list[Hedger] = [*baselines, *others, *learned]
+    evaluation = evaluate(scenario, hedgers, paths, seed, progress)
+    shown: list[Hedger] = [DeltaHedge(), *learned[:2]]
+    notes = []
+    if trained:
+        notes.append(
+            "The policies are those with the lowest risk on a validation set of their own; the "
+            "paths of the table were seen by no training."
+        )
+    return Section(
+        evaluation=evaluation,
+        examples=example_paths(scenario, shown, seed),
+        maps={hedger.name: policy_map(scenario, hedger) for hedger in learned[:MAPPED]},
+        curves={each.hedger.name: each.risks for each in trained},
+        notes=notes,
+    )

@@ -1,0 +1,241 @@
+"""Evaluates hedgers on the same paths, with an interval for every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..baselines import DeltaHedge, NoHedge
+from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
+from ..envs.objectives import CVaR, VaR
+from ..envs.stream import Role, generator_of, stream_of
+from . import statistics
+from .statistics import Estimate
+
+BLOCK = 16_384  # paths; fixed, so that a result does not depend on how the work is cut
+PER_PATH = ("pnl", "cost", "turnover", "trades")
+
+Samples = dict[str, NDArray[np.float64]]
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class HedgerResult:
+    """One hedger's figures; P&L > 0 is good, VaR and CVaR are positive losses.
+
+    Attributes:
+        name: the hedger's.
+        risk: in the scenario's objective.
+        mean, std: of the P&L, money.
+        var_95, cvar_95, cvar_99: money.
+        cost: total cost per path, money.
+        turnover: sum of |trade| price over the spot at the start.
+        trades: number of trades.
+        effectiveness: 1 - variance / variance unhedged.
+        versus_delta: risk less delta's risk on the same paths; null for delta itself.
+        gap_closed: null, as long as no optimum is known for the scenario.
+        pnl: of every path.
+    """
+
+    name: str
+    risk: Estimate
+    mean: Estimate
+    std: Estimate
+    var_95: Estimate
+    cvar_95: Estimate
+    cvar_99: Estimate
+    cost: Estimate
+    turnover: Estimate
+    trades: Estimate
+    effectiveness: Estimate | None
+    versus_delta: Estimate | None
+    gap_closed: float | None
+    pnl: NDArray[np.float64]
+
+    def document(self) -> dict[str, Any]:
+        """As plain data, the outer contract's shape plus an ``intervals`` entry."""
+        result: dict[str, Any] = {"name": self.name, "risk": _interval("value", self.risk)}
+        intervals = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("name", "risk", "versus_delta", "pnl", "gap_closed"):
+                continue
+            result[field.name] = None if value is None else value.value
+            intervals[field.name] = None if value is None else [value.low, value.high]
+        versus = self.versus_delta
+        result["gap_closed"] = self.gap_closed
+        result["versus_delta"] = None if versus is None else _interval("difference", versus)
+        result["intervals"] = intervals
+        result["warning"] = self.risk.warning
+        return result
+
+
+def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {name: estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Several hedgers on the same paths of one scenario."""
+
+    scenario: Scenario
+    paths: int
+    seed: int
+    hedgers: tuple[HedgerResult, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As plain data, for ``--json`` and ``evaluation.json``."""
+        return {
+            "scenario": self.scenario.name,
+            "paths": self.paths,
+            "seed": self.seed,
+            "objective": self.scenario.objective.label,
+            "hedgers": [hedger.document() for hedger in self.hedgers],
+        }
+
+    def result(self, name: str) -> HedgerResult:
+        """A hedger's figures by its name."""
+        return next(hedger for hedger in self.hedgers if hedger.name == name)
+
+
+def with_references(hedgers: Sequence[Hedger]) -> list[Hedger]:
+    """None and delta first, then the others.
+
+    Raises:
+        ValueError: when two hedgers have one name.
+    """
+    names = [hedger.name for hedger in hedgers]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two hedgers are called {name!r}: name each once")
+    references: list[Hedger] = [NoHedge(), DeltaHedge()]
+    known = [reference.name for reference in references]
+    return references + [hedger for hedger in hedgers if hedger.name not in known]
+
+
+def evaluate(
+    scenario: Scenario,
+    hedgers: Sequence[Hedger],
+    paths: int = 100_000,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> Evaluation:
+    """Evaluate on ``paths`` fresh paths; none and delta are always among the hedgers.
+
+    Paths come in blocks of fixed size with spawned seeds, reduced in a fixed order, and only one
+    block and the results are held in memory.
+
+    Raises:
+        ValueError: for fewer than two paths, for two hedgers of one name, or from a hedger.
+    """
+    if paths < 2:
+        raise ValueError(f"paths {paths}: give at least 2")
+    everyone = with_references(hedgers)
+    samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
+    for block, start in enumerate(range(0, paths, BLOCK)):
+        episodes = evaluation_block(scenario, seed, block)
+        stop = min(start + BLOCK, paths)
+        for hedger, sample in zip(everyone, samples, strict=True):
+            outcome = rollout(scenario, episodes, hedger)
+            for key in PER_PATH:
+                sample[key][start:stop] = getattr(outcome, key)[: stop - start]
+        if progress is not None:
+            progress(stop, paths)
+    return Evaluation(scenario, paths, seed, summarise(scenario, everyone, samples))
+
+
+def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
+    """The ``block``-th block of evaluation paths of a seed, float64."""
+    generator = generator_of(stream_of(seed, Role.EVALUATION, block))
+    return simulate(scenario, BLOCK, generator, torch.float64)
+
+
+def summarise(
+    scenario: Scenario, hedgers: Sequence[Hedger], samples: Sequence[Samples]
+) -> tuple[HedgerResult, ...]:
+    """The figures of hedgers whose samples are on the same paths, none and delta among them."""
+    by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
+    unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
+    objective = scenario.objective
+    results = []
+    for name, sample in by_name.items():
+        pnl, losses = sample["pnl"], -sample["pnl"]
+        versus = None if name == "delta" else statistics.difference(objective, losses, -delta)
+        results.append(
+            HedgerResult(
+                name=name,
+                risk=statistics.risk(objective, losses),
+                mean=statistics.mean(pnl),
+                std=statistics.std(pnl),
+                var_95=statistics.risk(VaR(level=0.95), losses),
+                cvar_95=statistics.risk(CVaR(level=0.95), losses),
+                cvar_99=statistics.risk(CVaR(level=0.99), losses),
+                cost=statistics.mean(sample["cost"]),
+                turnover=statistics.mean(sample["turnover"]),
+                trades=statistics.mean(sample["trades"]),
+                effectiveness=statistics.effectiveness(pnl, unhedged),
+                versus_delta=versus,
+                gap_closed=None,
+                pnl=pnl,
+            )
+        )
+    return tuple(results)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One path, hedged by several hedgers, for a picture.
+
+    Attributes:
+        days: of the dates, ``[T+1]``.
+        spot: ``[T+1]``, money.
+        neutral: the delta-neutral holding of the underlying, ``[T]``.
+        jumps: the indices of the dates at which the spot has jumped.
+        holdings: of the underlying over (t, t+1], ``[T]`` by hedger.
+        wealth: marked P&L so far, ``[T+1]`` by hedger.
+        title: what is typical about it.
+    """
+
+    days: NDArray[np.float64]
+    spot: NDArray[np.float64]
+    neutral: NDArray[np.float64]
+    jumps: NDArray[np.int64]
+    holdings: dict[str, NDArray[np.float64]]
+    wealth: dict[str, NDArray[np.float64]]
+    title: str
+
+
+def example_paths(scenario: Scenario, hedgers: Sequence[Hedger], seed: int = 0) -> list[Example]:
+    """A bad, a middling and a good path of the first evaluation block, as delta hedging ranks them.
+
+    They are the 1 %, 50 % and 99 % quantiles of delta's P&L.
+    """
+    episodes = evaluation_block(scenario, seed, 0)
+    outcomes: dict[str, Outcome] = {
+        hedger.name: rollout(scenario, episodes, hedger, record=True) for hedger in hedgers
+    }
+    delta = rollout(scenario, episodes, DeltaHedge())
+    order = np.argsort(delta.pnl)
+    arrays = episodes.numpy()
+    examples = []
+    for title, rank in (("a bad path", 0.01), ("a middling path", 0.5), ("a good path", 0.99)):
+        j = int(order[int(rank * (len(order) - 1))])
+        times = arrays.times[:, j if arrays.times.shape[1] > 1 else 0]
+        jump = np.zeros(len(times)) if arrays.jump is None else arrays.jump[:, j]
+        examples.append(
+            Example(
+                days=times * 365,
+                spot=arrays.spot[:, j],
+                neutral=-arrays.delta[:-1, j],
+                jumps=np.flatnonzero(jump),
+                holdings={k: np.asarray(o.holding)[:, j, -1] for k, o in outcomes.items()},
+                wealth={k: np.asarray(o.wealth)[:, j] for k, o in outcomes.items()},
+                title=f"{title} for delta hedging",
+            )
+        )
+    return examples
