@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 
 
@@ -40,7 +41,7 @@ class HedgingDQN(DQN):
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """The greedy choice, or with the exploration rate a uniform one, environment by environment."""
+        """The greedy choice, or at the exploration rate a uniform one, drawn per environment."""
         action, state = self.policy.predict(observation, state, episode_start, True)
         if not deterministic:
             n = np.shape(action)
@@ -48,3 +49,23 @@ class HedgingDQN(DQN):
             choices = int(self.action_space.n)  # type: ignore[attr-defined]
             action = np.where(explore, np.random.randint(0, choices, n), action)  # noqa: NPY002
         return action, state
+
+
+class FallingNoise(BaseCallback):
+    """Lets the Gaussian policy's log standard deviation fall linearly, rollout by rollout."""
+
+    def __init__(self, first: float, last: float, total_steps: int) -> None:
+        super().__init__()
+        self._first, self._last, self._total = first, last, total_steps
+
+    def _on_training_start(self) -> None:
+        self.model.policy.log_std.requires_grad_(False)
+
+    def _on_rollout_start(self) -> None:
+        done = min(self.num_timesteps / self._total, 1.0)
+        self.model.policy.log_std.fill_(  # type: ignore[operator]
+            self._first + (self._last - self._first) * done
+        )
+
+    def _on_step(self) -> bool:
+        return True

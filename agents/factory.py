@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from sb3_contrib import TQC, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
@@ -12,6 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
+from ..envs.action import DiscreteAction
 from .exploration import BatchNoise, HedgingDQN
 from .replay import HedgingReplayBuffer
 from .sb3_environment import HedgingVecEnv, as_sb3_env
@@ -29,14 +31,15 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 NOISY = ("td3", "ddpg")
+ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 
 def view_of(scenario: Scenario, settings: AgentSettings) -> View:
-    """The view an agent learns through: the scenario's with explicit features and its own action."""
+    """The view an agent learns through: the scenario's, features spelt out, with its own action."""
     return View(
         features=scenario.features,
         action=scenario.view.action if settings.action is None else settings.action,
-        reward=scenario.view.reward,
+        reward=scenario.view.reward if settings.reward is None else settings.reward,
     )
 
 
@@ -44,8 +47,13 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
     """An untrained algorithm on the native VecEnv, on the CPU.
 
     It draws from the global generators: build and train it inside `global_generators`.
+
+    Raises:
+        ValueError: when the algorithm cannot give the view's kind of actions.
     """
-    env = as_sb3_env(scenario, settings.environments, view_of(scenario, settings))
+    view = view_of(scenario, settings)
+    check_actions(settings.algorithm, view)
+    env = as_sb3_env(scenario, settings.environments, view)
     kind = ALGORITHMS[settings.algorithm]
     arguments: dict[str, Any] = {
         "gamma": 1.0,
@@ -59,10 +67,26 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
     off_policy = issubclass(kind, OffPolicyAlgorithm)
     arguments |= _off_policy(env, settings) if off_policy else _on_policy(scenario, settings)
     alias = policy_alias(settings.algorithm)
-    model = kind(alias, env, **(arguments | settings.options))  # type: ignore[arg-type]
-    model.set_random_seed(None)  # the caller has set the generators
+    model = kind(alias, env, **(arguments | settings.options))
+    if off_policy:  # its warm-up samples the space, whose generator nobody else seeds
+        model.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002
     env.seed(seed)
     return model
+
+
+def check_actions(algorithm: str, view: View) -> None:
+    """Refuse a view whose actions the algorithm cannot give.
+
+    Raises:
+        ValueError: for continuous actions with DQN, for discrete ones with SAC and its kin.
+    """
+    discrete = isinstance(view.action, DiscreteAction)
+    if algorithm not in ON_POLICY and discrete != (ALGORITHMS[algorithm] is HedgingDQN):
+        has, needs = ("discrete", "continuous") if discrete else ("continuous", "discrete")
+        raise ValueError(
+            f"agent {algorithm} gives {needs} actions, the view asks for {has} ones: change the "
+            "action, or train ppo"
+        )
 
 
 def policy_alias(algorithm: str) -> str:
@@ -76,7 +100,7 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
         "net_arch": list(settings.net),
         "activation_fn": ACTIVATIONS[settings.activation],
     }
-    if settings.algorithm in ("ppo", "a2c", "recurrent-ppo"):
+    if settings.algorithm in ON_POLICY:
         layers = list(settings.net)
         arguments |= {"net_arch": {"pi": layers, "vf": layers}, "log_std_init": settings.log_std}
     if settings.algorithm == "recurrent-ppo":
@@ -88,19 +112,30 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
 
 def _schedule(settings: AgentSettings) -> Callable[[float], float]:
     first, last = settings.learning_rate, settings.learning_rate_end
-    return lambda remaining: first * (last + (1.0 - last) * remaining)
+    # The last rollout ends beyond the budget, where the line would go on, even below 0.
+    return lambda remaining: first * (last + (1.0 - last) * max(remaining, 0.0))
 
 
 def _on_policy(scenario: Scenario, settings: AgentSettings) -> dict[str, Any]:
-    return {"n_steps": len(scenario.calendar.decisions) * settings.rollout_episodes}
+    steps = len(scenario.calendar.decisions) * settings.rollout_episodes
+    if settings.algorithm == "a2c":  # learns from the whole rollout at once
+        return {"n_steps": steps}
+    return {
+        "n_steps": steps,
+        "batch_size": _batch_size(steps * settings.environments, settings.minibatches),
+    }
+
+
+def _batch_size(transitions: int, minibatches: int) -> int:
+    """Cuts a rollout into equal minibatches: as many as asked for, or the next fewer that fit."""
+    least = max(-(-transitions // minibatches), 2)
+    return next((b for b in range(least, transitions) if transitions % b == 0), transitions)
 
 
 def _off_policy(env: HedgingVecEnv, settings: AgentSettings) -> dict[str, Any]:
-    transitions = settings.collect_steps * settings.environments
     episode = len(env.env.scenario.calendar.decisions)
     arguments: dict[str, Any] = {
         "train_freq": (settings.collect_steps, "step"),
-        "gradient_steps": max(1, round(settings.updates_per_transition * transitions)),
         "learning_starts": settings.warmup_episodes * episode * settings.environments,
         "replay_buffer_class": HedgingReplayBuffer,
         "replay_buffer_kwargs": {"hedging_env": env.env, "handle_timeout_termination": False},

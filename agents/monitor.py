@@ -27,8 +27,8 @@ class RiskMonitor(BaseCallback):
     """Evaluates the scenario's risk on fixed paths, keeps the best weights, logs ``hedge/*``.
 
     SB3's own EvalCallback keeps the best mean reward, which is not the best risk. Theta is refitted
-    between rollouts. After ``evaluations`` equal stretches of the training the policy is judged; the
-    first time before it has learned anything.
+    between rollouts. The policy is judged before it has learned anything, and after each of
+    ``evaluations`` equal stretches of the training.
 
     Attributes:
         best: the lowest risk so far and the weights that had it.
@@ -68,13 +68,12 @@ class RiskMonitor(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.evaluate()
-        self.logger.dump(self.num_timesteps)
 
     def evaluate(self) -> float:
         """The risk on the fixed paths now; logs it and keeps the weights if it is the best."""
         policy = self.model.policy
         training = policy.training
-        hedger = PolicyHedger("policy", policy, self.scenario, self.view)  # type: ignore[arg-type]
+        hedger = PolicyHedger("policy", policy, self.scenario, self.view)
         outcome = rollout(self.scenario, self.episodes, hedger)
         risk = self.scenario.objective.risk(-outcome.pnl)
         self.risks.append((self.num_timesteps, risk))
@@ -104,7 +103,11 @@ class RiskMonitor(BaseCallback):
         }
         for name, value in values.items():
             self.logger.record(f"hedge/{name}", value)
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         no_text = ("stdout", "log", "json", "csv")
         self.logger.record("hedge/pnl", torch.from_numpy(outcome.pnl), exclude=no_text)
-        figure = policy_figure(self.scenario, hedger)
-        self.logger.record("hedge/policy", Figure(figure, close=False), exclude=no_text)
+        if self.logger.output_formats:  # drawing takes longer than the evaluation
+            figure = policy_figure(self.scenario, hedger)
+            self.logger.record("hedge/policy", Figure(figure, close=False), exclude=no_text)
+        # Now, as SB3 dumps at times of its own, under the step count of that time.
+        self.logger.dump(self.num_timesteps)

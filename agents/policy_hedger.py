@@ -11,6 +11,7 @@ from ..envs import Known, Scenario, View
 from ..envs.desk import Desk
 from ..envs.learning import LearningProblem
 from ..envs.namespace import NUMPY, X
+from ..envs.observation import columns
 
 
 class PolicyHedger:
@@ -25,6 +26,7 @@ class PolicyHedger:
         self.name, self.policy, self.view = name, policy, view
         problem = LearningProblem(scenario, view, NUMPY)
         self.columns, self._choices = problem.columns, problem.choices
+        self._instruments = problem.desk.contract.instruments
         self._desks: dict[Scenario, Desk] = {}
 
     def start(self, n: int) -> Any:
@@ -42,11 +44,18 @@ class PolicyHedger:
 
     def _desk(self, scenario: Scenario) -> Desk:
         if scenario not in self._desks:
-            problem = LearningProblem(scenario, self.view, NUMPY)
-            if problem.columns != self.columns:
+            desk = Desk(scenario, NUMPY, self.view)
+            shown = columns(desk.features, desk.contract)
+            if shown != self.columns:
                 raise ValueError(
-                    f"hedger {self.name!r} was trained to see {self.columns}, but {scenario.name!r} "
-                    f"shows {problem.columns}: train it on that scenario"
+                    f"hedger {self.name!r} was trained to see {self.columns}, but "
+                    f"{scenario.name!r} shows {shown}: train it on that scenario"
                 )
-            self._desks[scenario] = problem.desk
+            if desk.contract.instruments != self._instruments:
+                raise ValueError(
+                    f"hedger {self.name!r} was trained to trade {self._instruments} instruments, "
+                    f"but {scenario.name!r} has {desk.contract.instruments}: train it on that "
+                    "scenario"
+                )
+            self._desks[scenario] = desk
         return self._desks[scenario]

@@ -13,10 +13,11 @@ import torch
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
     """Python's, NumPy's and torch's global generators on ``seed`` inside, as before outside."""
-    saved = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    arrays = np.random.get_state()  # noqa: NPY002
+    saved = random.getstate(), arrays, torch.random.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the very generator SB3 uses
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
     try:
         yield
     finally:

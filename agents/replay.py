@@ -1,4 +1,4 @@
-"""A replay buffer that keeps marked wealth and computes rewards when it is sampled."""
+"""Replay: marked wealth is kept, rewards are computed when sampled, and how often it is sampled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -54,3 +56,29 @@ class HedgingReplayBuffer(ReplayBuffer):
             (reward * problem.scale).astype(np.float32).reshape(-1, 1),
         )
         return ReplayBufferSamples(*[self.to_torch(array) for array in data])
+
+
+class ReplayRate(BaseCallback):
+    """Sets the gradient steps after every rollout so that each transition earns ``rate`` of them.
+
+    SB3 takes the same whole number after every rollout; here fractions are carried over.
+    Transitions of the warm-up earn none.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self._rate = rate
+        self._stored = self._taken = 0
+
+    def _on_rollout_end(self) -> None:
+        model = self.model
+        assert isinstance(model, OffPolicyAlgorithm)
+        learning = self.num_timesteps - model.learning_starts
+        if learning <= 0:
+            return
+        self._stored += min(learning, model.n_envs * self.locals["num_collected_steps"])
+        earned = int(self._rate * self._stored + 1e-9)
+        model.gradient_steps, self._taken = earned - self._taken, earned
+
+    def _on_step(self) -> bool:
+        return True

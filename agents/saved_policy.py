@@ -54,7 +54,9 @@ def save_policy(
     Raises:
         ValueError: for a scenario that cannot be written down (a user's Python callables).
     """
-    tensors = {name: t.detach().cpu().clone().contiguous() for name, t in policy.state_dict().items()}
+    tensors = {
+        name: t.detach().cpu().clone().contiguous() for name, t in policy.state_dict().items()
+    }
     weights = save_tensors(tensors)
     spec = PolicySpec(
         format=FORMAT,
@@ -102,8 +104,10 @@ def _read_spec(folder: Path) -> PolicySpec:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}: give a run directory") from None
-    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be read: {error.strerror}: give a run directory"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
@@ -121,10 +125,13 @@ def _read_spec(folder: Path) -> PolicySpec:
 def _empty_policy(spec: PolicySpec) -> BasePolicy:
     """The policy's modules with fresh weights; the generators are left as they were."""
     problem = LearningProblem(spec.scenario, spec.view, NUMPY)
+    if problem.columns != spec.columns:
+        raise ValueError(
+            f"the policy was saved to see {spec.columns}, this version shows {problem.columns}: "
+            "train the policy anew with it"
+        )
     algorithm = spec.settings.algorithm
     kind = ALGORITHMS[algorithm].policy_aliases[policy_alias(algorithm)]
     arguments = policy_arguments(spec.settings)
     with torch.random.fork_rng(devices=[]):
-        return kind(
-            problem.observation_space, problem.action_space, lambda _: 0.0, **arguments
-        )
+        return kind(problem.observation_space, problem.action_space, lambda _: 0.0, **arguments)

@@ -19,8 +19,9 @@ _NOTHING = MappingProxyType[str, Any]({})
 class HedgingVecEnv(VecEnv):
     """What SB3 algorithms step; rewards, observations and autoreset are `HedgingVectorEnv`'s.
 
-    At an episode's end its info holds ``terminal_observation``, ``episode`` (reward, length) and the
-    totals (P&L, cost, turnover), so no Monitor is needed. Evidence: tests/agents/test_sb3_environment.py.
+    At an episode's end its info holds ``terminal_observation``, ``episode`` (reward, length) and
+    the totals (P&L, cost, turnover), so no Monitor is needed. Evidence:
+    tests/agents/test_sb3_environment.py.
     """
 
     def __init__(self, env: HedgingVectorEnv) -> None:
@@ -29,7 +30,7 @@ class HedgingVecEnv(VecEnv):
         self._nothing: list[Any] = [_NOTHING] * env.num_envs
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
-    def reset(self) -> NDArray[np.float32]:  # type: ignore[override]
+    def reset(self) -> NDArray[np.float32]:
         """Start the next episodes; a seed given through `seed` applies once."""
         observation, _ = self.env.reset(seed=self._seeds[0])
         self._reset_seeds()
@@ -90,7 +91,7 @@ class HedgingVecEnv(VecEnv):
         """Never."""
         return [False] * len(self._picked(indices))
 
-    def _picked(self, indices: None | int | Iterable[int]) -> Sequence[int]:
+    def _picked(self, indices: int | Iterable[int] | None) -> Sequence[int]:
         return list(self._get_indices(indices))
 
 

@@ -7,11 +7,12 @@ from functools import lru_cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ..envs.action import ActionMap
 from ..envs.part import Part
 from ..envs.presets import read_yaml
+from ..envs.rewards import Reward
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -25,14 +26,18 @@ class AgentSettings(Part):
         steps: environment steps of a training.
         environments: paths stepped at once.
         action: replaces the view's action map; null keeps it.
+        reward: replaces the view's reward; null keeps it.
         net: hidden layers of every network.
         learning_rate: at the start; it falls linearly to ``learning_rate_end`` of that.
-        rollout_episodes: whole episodes per rollout (on-policy).
+        rollout_episodes: whole episodes per rollout (PPO and its kin).
+        minibatches: parts that a rollout is cut into for the updates (PPO and its kin).
         updates_per_transition: gradient steps per stored transition (off-policy).
         collect_steps: environment steps between updates (off-policy).
         warmup_episodes: whole episodes of the untrained policy, per environment, before learning.
         noise: standard deviation of the exploration noise (TD3, DDPG).
         log_std: logarithm of the action noise at the start (PPO, A2C, RecurrentPPO).
+        log_std_end: the same at the end; it falls linearly and is not learned. A learned noise
+            stays too large, and the best mean under noise is not the best policy without it.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -40,17 +45,26 @@ class AgentSettings(Part):
     steps: Annotated[int, Field(ge=1)]
     environments: Annotated[int, Field(ge=1)]
     action: ActionMap | None = None
+    reward: Reward | None = None
     net: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (64, 64)
     activation: Literal["silu", "tanh", "relu"] = "silu"
     learning_rate: Positive
     learning_rate_end: Fraction = 0.02
     rollout_episodes: Annotated[int, Field(ge=1)] = 1
+    minibatches: Annotated[int, Field(ge=1)] = 4
     updates_per_transition: Positive = 0.05
     collect_steps: Annotated[int, Field(ge=1)] = 1
     warmup_episodes: Annotated[int, Field(ge=0)] = 1
     noise: Annotated[float, Field(ge=0)] = 0.0
-    log_std: float = -2.5
-    options: dict[str, Any] = {}
+    log_std: float = -2.0
+    log_std_end: float = -4.0
+    options: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+    @field_validator("algorithm")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check_name(name)
+        return name
 
 
 @lru_cache(maxsize=1)
@@ -64,19 +78,30 @@ def agent_names() -> list[str]:
     return list(_defaults())
 
 
+def check_name(name: str) -> None:
+    """Refuse an unknown algorithm.
+
+    Raises:
+        ValueError: naming the nearest one.
+    """
+    if name not in agent_names():
+        near = difflib.get_close_matches(name, agent_names(), n=1, cutoff=0.3)
+        mend = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(agent_names())}"
+        raise ValueError(f"unknown agent {name!r}: {mend}")
+
+
 def agent_settings(name: str, **changes: Any) -> AgentSettings:
     """The defaults of an algorithm, with ``changes``.
 
     Raises:
         ValueError: for an unknown algorithm or an impossible setting, in one line.
     """
-    if name not in agent_names():
-        near = difflib.get_close_matches(name, agent_names(), n=1, cutoff=0.3)
-        mend = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(agent_names())}"
-        raise ValueError(f"unknown agent {name!r}: {mend}")
+    check_name(name)
     try:
         return AgentSettings.model_validate({"algorithm": name, **_defaults()[name], **changes})
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        raise ValueError(f"agent {name}: {key} {fault['input']!r}: {fault['msg'].lower()}") from None
+        raise ValueError(
+            f"agent {name}: {key} {fault['input']!r}: {fault['msg'].lower()}"
+        ) from None

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from ..envs import Scenario, View, simulate
 from ..envs.stream import Role, generator_of, stream_of
-from .factory import make_model, view_of
+from .exploration import FallingNoise
+from .factory import ON_POLICY, make_model, view_of
 from .monitor import Progress, RiskMonitor
 from .policy_hedger import PolicyHedger
 from .random_state import global_generators
+from .replay import ReplayRate
 from .settings import AgentSettings
 
 VALIDATION_PATHS = 8192
@@ -52,6 +56,9 @@ def train_agent(
     Training paths, validation paths and the policy draw from streams of their own, spawned from
     ``seed``. The same seed, thread count and machine give the same policy
     (tests/agents/test_training.py).
+
+    Raises:
+        ValueError: for an objective without a pointwise loss, or actions the algorithm cannot give.
     """
     path_seed, policy_seed = (
         int(stream_of(seed, role).generate_state(1)[0]) for role in (Role.TRAINING, Role.POLICY)
@@ -63,14 +70,19 @@ def train_agent(
     with global_generators(policy_seed):
         model = make_model(scenario, settings, path_seed)
         model.set_logger(Logger(folder=None, output_formats=list(writers)))
-        model.learn(settings.steps, callback=monitor, log_interval=log_interval(settings))
+        callbacks: list[BaseCallback] = [monitor]
+        if settings.algorithm not in ON_POLICY:
+            callbacks.append(ReplayRate(settings.updates_per_transition))
+        elif isinstance(model.action_space, Box):
+            noise = FallingNoise(settings.log_std, settings.log_std_end, settings.steps)
+            callbacks.append(noise)
+        model.learn(settings.steps, callback=callbacks, log_interval=log_interval(settings))
     monitor.restore_best()
     model.policy.set_training_mode(False)
-    hedger = PolicyHedger(name or settings.algorithm, model.policy, scenario, view)  # type: ignore[arg-type]
+    hedger = PolicyHedger(name or settings.algorithm, model.policy, scenario, view)
     return Trained(hedger, settings, view, monitor.risks, monitor.best[0])
 
 
 def log_interval(settings: AgentSettings) -> int:
     """Rollouts (on-policy) or episodes (off-policy) between two dumps of SB3's own log."""
-    on_policy = settings.algorithm in ("ppo", "a2c", "recurrent-ppo")
-    return 1 if on_policy else 10 * settings.environments
+    return 1 if settings.algorithm in ON_POLICY else 10 * settings.environments

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from ..envs.hedger import Known
+from ..envs.hedger import Known, stack
 from ..envs.namespace import X
 from ..envs.part import Kind
 
@@ -21,7 +21,7 @@ class Baseline(Kind):
     def name(self) -> str:
         """As the command line spells it: ``delta``, ``band:width=0.05``."""
         options = self.model_dump(exclude={"kind"}, exclude_defaults=True)
-        text = ",".join(f"{key}={value:g}" for key, value in options.items())
+        text = ",".join(f"{key}={value}" for key, value in options.items())
         kind: str = getattr(self, "kind")  # noqa: B009 - declared by the kinds
         return f"{kind}:{text}" if text else kind
 
@@ -36,9 +36,7 @@ class Baseline(Kind):
 
 def underlying_only(known: Known, holding: X) -> X:
     """Holdings ``[N, K]`` of no listed option and ``holding [N]`` of the underlying."""
-    holdings = np.zeros((len(holding), known.contract.instruments))
-    holdings[:, -1] = holding
-    return holdings
+    return stack((0.0 * holding,) * known.contract.options + (holding,))
 
 
 def baseline_kinds() -> dict[str, type[Baseline]]:
@@ -52,27 +50,35 @@ def parse_baseline(text: str) -> Baseline:
     Raises:
         ValueError: for an unknown kind or option, or an impossible value, in one line.
     """
-    kind, _, rest = text.partition(":")
+    name, _, rest = text.partition(":")
     kinds = baseline_kinds()
-    if kind not in kinds:
-        near = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.3)
-        mend = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(kinds)}"
-        raise ValueError(f"unknown hedger {kind!r}: {mend}")
+    if name not in kinds:
+        raise ValueError(f"unknown hedger {name!r}: {_nearest(name, list(kinds))}")
+    kind = kinds[name]
+    known = [field for field in kind.model_fields if field != "kind"]
     options: dict[str, Any] = {}
     for part in rest.split(",") if rest else []:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"hedger {text!r}: {part!r} is not option=value")
+        if key not in known:
+            raise ValueError(f"hedger {text!r}: unknown option {key!r}: {_nearest(key, known)}")
+        if key in options:
+            raise ValueError(f"hedger {text!r}: {key} is given twice")
         options[key] = _number(text, key, value)
     try:
-        return kinds[kind].model_validate(options)
+        return kind.model_validate(options)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        known = ", ".join(name for name in kinds[kind].model_fields if name != "kind") or "none"
-        raise ValueError(
-            f"hedger {text!r}: {key}: {fault['msg'].lower()} (its options: {known})"
-        ) from None
+        raise ValueError(f"hedger {text!r}: {key}: {fault['msg'].lower()}") from None
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    if not known:
+        return "it has none"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
 
 
 def _number(text: str, key: str, value: str) -> int | float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from ..envs.hedger import Known
@@ -41,6 +40,6 @@ class BandHedge(Baseline):
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t - width, -Delta_t + width)``."""
-        half = self.width * known.contract.size
-        edges = known.neutral - half, known.neutral + half
-        return underlying_only(known, np.clip(known.holding[:, -1], *edges)), None
+        ops, half = known.ops, self.width * known.contract.size
+        raised = ops.maximum(known.holding[:, -1], known.neutral - half)
+        return underlying_only(known, ops.minimum(raised, known.neutral + half)), None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
-
 from ..envs.hedger import Known
 from ..envs.namespace import X
 from .baseline import Baseline, underlying_only
@@ -18,7 +16,7 @@ class NoHedge(Baseline):
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h = 0``."""
-        return underlying_only(known, np.zeros_like(known.spot)), None
+        return underlying_only(known, 0.0 * known.spot), None
 
 
 class StaticHedge(Baseline):

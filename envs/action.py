@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 import itertools
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -144,9 +144,8 @@ class BandAction(ActionMap):
     ) -> X:
         """``clip(holding, centre - rest + reach a0, centre + rest + reach a1)``, edges in order."""
         first, second = self.edges(action, centre, size)
-        return ops.minimum(
-            ops.maximum(holding, ops.minimum(first, second)), ops.maximum(first, second)
-        )
+        lower, upper = ops.minimum(first, second), ops.maximum(first, second)
+        return ops.minimum(ops.maximum(holding, lower), upper)
 
     def edges(self, action: tuple[X, ...], centre: X, size: float) -> tuple[X, X]:
         """The two edges in units of the instrument; the lower one may come second."""

@@ -68,7 +68,7 @@ class Limits(Part):
             target = ops.minimum(
                 ops.maximum(target, holding - self.max_trade), holding + self.max_trade
             )
-        target = ops.minimum(ops.maximum(target, self.lower), self.upper)
+        target = ops.clip(target, self.lower, self.upper)
         if self.lot is not None:
             # Last, so that equal holdings are equal floats and no crumb is traded: the bounds and
             # the largest trade are whole lots, and a holding within them is rounded into them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import sub
 from typing import NamedTuple
 
 from .ledger import Account, Entries, close, open_account, ordered_sum, step
@@ -31,52 +33,47 @@ class Desk:
         self.costs = scenario.costs
         self.limits = scenario.limits
         self.bounds = [(limits.lower or 0.0, limits.upper or 0.0) for limits in self.limits]
+        self.action, self.width = self.view.action, self.view.action.width
         self.contract = scenario.contract
         self.features = scenario.features_of(self.view)
         self.own = tuple(name for name in self.features if name in OWN_FEATURES)
+        self.sees_gap = "gap" in self.own
         self.loss_limit, self.liquidate = scenario.loss_limit, scenario.liquidate
 
     def open(self, tape: Tape) -> Account:
         """The accounts at the start of the tape's episodes."""
         return open_account(tape.premium, tape.mark[0], len(self.costs))
 
-    def neutral(self, tape: Tape, at: At, options: tuple[X, ...]) -> X:
+    def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> X:
         """The underlying's holding that makes position plus ``options`` holdings delta-neutral."""
         centre = -tape.delta[at]
-        for holding, delta in zip(options, tape.option_delta, strict=True):
-            centre = centre - holding * delta[at]
+        for k, holding in enumerate(options):
+            centre = centre - holding * tape.option_delta[k][at]
         return centre
 
     def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
         """The target holdings that an action asks for, options first, the underlying last."""
-        mapping, size = self.view.action, self.contract.size
-        width, last = mapping.width, len(self.costs) - 1
-        chosen: tuple[X, ...] = ()
-        for k, holding in enumerate(account.holding):
-            admissible = tuple(
-                [
-                    lim.apply(h, now, self.ops)
-                    for lim, h, now in zip(self.limits, chosen, account.holding)
-                ]
-            )
-            centre = self.neutral(tape, at, admissible) if k == last else holding
+        *options, underlying = account.holding
+        width, size, ops = self.width, self.contract.size, self.ops
+        chosen, admissible = [], []
+        for k, holding in enumerate(options):
             numbers = action[k * width : (k + 1) * width]
-            target = mapping.target(numbers, holding, centre, self.bounds[k], size, self.ops)
-            chosen = (*chosen, target)
-        return chosen
+            target = self.action.target(numbers, holding, holding, self.bounds[k], size, ops)
+            chosen.append(target)
+            admissible.append(self.limits[k].apply(target, holding, ops))
+        centre = self.neutral(tape, at, admissible)
+        numbers = action[len(options) * width :]
+        target = self.action.target(numbers, underlying, centre, self.bounds[-1], size, ops)
+        return (*chosen, target)
 
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
     ) -> Dealt:
         """Limit the requested holdings, keep the books over (t, t+1]; ``last``: is t+1 the end?"""
         ops = self.ops
+        holding = account.holding
         held = tuple(
-            [
-                limits.apply(target, holding, ops)
-                for limits, target, holding in zip(
-                    self.limits, requested, account.holding, strict=True
-                )
-            ]
+            [limits.apply(requested[k], holding[k], ops) for k, limits in enumerate(self.limits)]
         )
         settled = tape.settled_at(at)
         if settled is not None:
@@ -95,15 +92,14 @@ class Desk:
 
     def own_columns(self, account: Account, tape: Tape, at: At) -> list[X]:
         """The observation's own features."""
-        neutral = self.neutral(tape, at, account.holding[:-1]) if "gap" in self.own else None
+        neutral = self.neutral(tape, at, account.holding[:-1]) if self.sees_gap else None
         return own_features(
             self.own, account.holding, neutral, account.wealth, self.contract, self.ops
         )
 
     def clipped(self, dealt: Dealt) -> X:
         """How far the limits moved the requested holdings, summed over instruments, in units."""
-        pairs = zip(dealt.requested, dealt.held, strict=True)
-        return ordered_sum([self.ops.abs(wanted - held) for wanted, held in pairs])
+        return ordered_sum(map(self.ops.abs, map(sub, dealt.requested, dealt.held)))
 
 
 def _select(ends: X, closed: Account, going: Account, ops: Namespace) -> Account:
@@ -123,5 +119,6 @@ def _merge(ends: X, entries: Entries, closing: Entries, ops: Namespace) -> Entri
         pnl=entries.pnl + ops.where(ends, closing.pnl, zero),
         cost=entries.cost + ops.where(ends, closing.cost, zero),
         cash_flow=entries.cash_flow + ops.where(ends, closing.cash_flow + zero, zero),
+        traded=entries.traded + ops.where(ends, closing.traded, zero),
         closing=tuple([ops.where(ends, trade, 0.0 * trade) for trade in closing.trade]),
     )

@@ -92,10 +92,10 @@ class HedgingEnv(gym.Env[Observation, Any]):
         """Start the next episode; with ``seed``, the first of that seed's episodes."""
         super().reset(seed=seed)
         if seed is not None or self._stream is None:
-            entropy = np.random.SeedSequence(int(self.np_random.integers(2**63)))
-            self._stream = EpisodeStream(self.scenario, self._desk.features, 1, entropy)
+            self._stream = self.problem.stream(1, int(self.np_random.integers(2**63)))
             self._episode = -1
         self._episode += 1
+        self._stream.release(self._episode)
         self._tape = self._stream.single(self._episode)
         self._account = self._desk.open(self._tape)
         self._t, self._level = 0, self.problem.level(0.0, 0.0)
@@ -119,13 +119,14 @@ class HedgingEnv(gym.Env[Observation, Any]):
         dealt = self._desk.advance(before, requested, tape, t, final)
         account, entries = dealt.account, dealt.entries
         terminated = final or bool(dealt.stopped)
-        level = self.problem.level(account.wealth, account.wealth if terminated else account.cash)
-        reward = self.problem.reward.earned(level - self._level) * self.problem.scale
+        cash = account.wealth if terminated else account.cash
+        level = self.problem.level(account.wealth, cash)
+        start = (before.wealth, before.cash) if t else (0.0, 0.0)
+        books = self.problem.books(start, (account.wealth, cash), dealt, tape, t, terminated)
+        reward = self.problem.earned(books, level - self._level)
         self._account, self._level, self._t = account, level, t + 1
         self._cost += entries.cost
-        for closing, trades in ((0, entries.trade), (1, entries.closing or ())):
-            for trade, price in zip(trades, tape.price, strict=False):
-                self._turnover += abs(trade) * price[t + closing] / tape.price[-1][0]
+        self._turnover += entries.traded / tape.price[-1][0]
         pnl = account.wealth - (before.wealth if t else 0.0)
         info = self._info(account, entries.cost, pnl, self._desk.clipped(dealt))
         if terminated:
@@ -146,16 +147,18 @@ class HedgingEnv(gym.Env[Observation, Any]):
             if not self.action_space.contains(action):
                 raise ValueError(f"action {action!r} is not one of {len(self._choices)} choices")
             return tuple(self._choices[int(action)].tolist())
-        numbers = action.tolist() if isinstance(action, np.ndarray) else list(action)
-        if len(numbers) != self._width or (numbers and isinstance(numbers[0], list)):
+        try:
+            numbers = action.tolist() if type(action) is np.ndarray else [float(x) for x in action]
+            finite = all(map(math.isfinite, numbers))
+        except (TypeError, ValueError):  # nested, no sequence or no numbers
+            numbers = []
+        if len(numbers) != self._width:
+            given = f"of shape {action.shape}" if isinstance(action, np.ndarray) else repr(action)
+            raise ValueError(f"action {given}: give {self._width} numbers in [-1, 1]")
+        if not finite:
             raise ValueError(
-                f"action of shape {np.shape(action)}: give {self._width} numbers in [-1, 1]"
+                f"action {numbers} has a NaN or infinite entry: give numbers in [-1, 1]"
             )
-        for number in numbers:
-            if not math.isfinite(number):
-                raise ValueError(
-                    f"action {numbers} has a NaN or infinite entry: give numbers in [-1, 1]"
-                )
         return tuple([min(max(number, -1.0), 1.0) for number in numbers])
 
     def _observe(self) -> Observation:
@@ -167,7 +170,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
 
     def _info(self, account: Account, cost: float, pnl: float, clipped: float) -> dict[str, Any]:
         t, tape = self._t, self._tape
-        return {
+        info = {
             "pnl": pnl,
             "cost": cost,
             "wealth": account.wealth,
@@ -177,7 +180,10 @@ class HedgingEnv(gym.Env[Observation, Any]):
             "gamma": tape.gamma[t],
             "vega": tape.vega[t],
             "clipped": clipped,
-        } | {f"option_holding_{k}": h for k, h in enumerate(account.holding[:-1])}
+        }
+        for k, holding in enumerate(account.holding[:-1]):
+            info[f"option_holding_{k}"] = holding
+        return info
 
     def render(self) -> Any:
         """The blotter line (``ansi``) or a picture of the episode so far (``rgb_array``)."""

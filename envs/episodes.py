@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class Episodes:
         jump: the log-jumps since the last date, ``[T+1, N]``, null where nothing jumps.
         latents: states that only the model knows, ``[T+1, N]`` each.
         premium: cash received at time 0, ``[N]``.
+        expected: the market's ``E[S_{t+1}] / S_t``, ``[T, 1 or N]``.
     """
 
     contract: Contract
@@ -67,6 +69,7 @@ class Episodes:
     jump: X | None
     latents: dict[str, X]
     premium: X
+    expected: X
 
     @property
     def steps(self) -> int:
@@ -113,8 +116,19 @@ def simulate(
     dtype: torch.dtype = torch.float64,
 ) -> Episodes:
     """Draw ``paths`` outcomes of the scenario on the generator's device."""
+    _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
     return mark(scenario, scenario.market.simulate(times, paths, generator, dtype))
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have the C library keep what a batch frees for the next one.
+
+    glibc raises its limit for that when it sees a large block come and go. Else every batch gets
+    its memory anew, page by page, which takes as long as the arithmetic.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
@@ -138,6 +152,7 @@ def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
         carry=_on_underlying(dividends, len(scenario.hedges)) if market.dividend else None,
         jump=paths.jump if paths.jump is None else _jumps_between(paths.jump, at),
         latents={name: _on(value, at) for name, value in paths.latents.items()},
+        expected=torch.exp(market.drift * dt).to(dtype),
         **book,
         **_hedges(scenario, paths, dates, at),
     )

@@ -15,6 +15,12 @@ from .observation import Contract
 from .scenario import Scenario
 from .tape import Tape
 
+# The series whose entry at t is known at t; not growth and carry, which are of the step ahead.
+HISTORIES = (
+    *("times", "spot", "log_spot", "vol", "price", "mark", "cash_flow", "jump"),
+    *("delta", "gamma", "vega", "theta", "hedge_delta", "hedge_gamma", "hedge_vega"),
+)
+
 
 class Hedger(Protocol):
     """Batch in, batch out: baselines, learned policies and saved runs alike."""
@@ -141,8 +147,14 @@ class Known:
         return -self._tape.delta[self.t]
 
     def history(self, name: str) -> X:
-        """A series up to and including t (``spot``, ``vol``, ``times``, ``delta`` ...)."""
-        values = getattr(self._episodes, name)
+        """A series of `Episodes` up to and including t; ``[1, ...]`` where it never changes.
+
+        Raises:
+            ValueError: for a name that is not in `HISTORIES`, and for ``jump`` where nothing jumps.
+        """
+        values = getattr(self._episodes, name) if name in HISTORIES else None
+        if values is None:
+            raise ValueError(f"no history of {name!r}: choose one of {', '.join(HISTORIES)}")
         return values if len(values) == 1 else values[: self.t + 1]
 
     def observe(self, desk: Desk) -> X:
@@ -166,7 +178,7 @@ class Observations:
         """The observation at date t, a fresh array."""
         if desk.features not in self._blocks:
             block = self._episodes.features(desk.features)
-            self._blocks[desk.features] = block.numpy() if self._as_numpy else block
+            self._blocks[desk.features] = block.cpu().numpy() if self._as_numpy else block
         market = self._blocks[desk.features][t]
         own = desk.own_columns(account, tape, t)
         if self._as_numpy:

@@ -11,16 +11,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from .action import DiscreteAction
-from .desk import Desk
+from .desk import Dealt, Desk
 from .episodes import simulate
 from .hedger import Known
 from .namespace import Namespace, X
 from .objectives import Theta
 from .observation import BOUND, columns
 from .presets import load_scenario
+from .rewards import PairedReward, RewardStep
 from .rollout import rollout
 from .scenario import Scenario
-from .stream import generator_of
+from .stream import EpisodeStream, generator_of
+from .tape import At, Tape
 from .view import View
 
 PILOT_PATHS = 4096
@@ -55,6 +57,42 @@ class LearningProblem:
     def level(self, wealth: X, cash: X) -> X:
         """The number whose change is rewarded."""
         return self.reward.level(wealth, cash, self.objective, self.theta, self.ops)
+
+    def stream(self, environments: int, entropy: int) -> EpisodeStream:
+        """The episodes that ``environments`` environments play."""
+        seed, paired = np.random.SeedSequence(entropy), self.reward.paired
+        return EpisodeStream(self.scenario, self.desk.features, environments, seed, paired=paired)
+
+    def books(
+        self,
+        before: tuple[X, X],
+        after: tuple[X, X],
+        dealt: Dealt,
+        tape: Tape,
+        at: At,
+        ended: X,
+    ) -> RewardStep:
+        """What a step did; ``before`` and ``after`` are wealth and cash."""
+        plain = RewardStep(before[0], after[0], before[1], after[1])
+        if tape.reference is None:
+            return plain
+        held = dealt.held
+        open_delta = held[-1] - self.desk.neutral(tape, at, held[:-1])
+        next_date: At = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
+        end: At = tape.steps if isinstance(at, int) else (tape.steps, at[1])
+        reference = self.ops.where(ended, tape.reference[end], tape.reference[next_date])
+        return plain._replace(
+            reference_before=tape.reference[at],
+            reference_after=reference,
+            surprise=open_delta * tape.surprise(at),
+        )
+
+    def earned(self, books: RewardStep, change: X) -> X:
+        """The scaled reward of a step whose level changed by ``change``."""
+        reward = self.reward.earned(change)
+        if isinstance(self.reward, PairedReward):
+            reward = reward - self.reward.luck(books, self.objective, self.theta, self.ops)
+        return reward * self.scale
 
     def refit(self, losses: NDArray[np.float64]) -> None:
         """Set theta to that of the latest losses ``[N]``; only between rollouts."""

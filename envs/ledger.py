@@ -5,7 +5,9 @@ Sums over the K instruments are ordered additions, so that every face adds in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add, mul, sub
 from typing import NamedTuple
 
 from .costs import Cost, total_cost
@@ -44,16 +46,19 @@ class Entries(NamedTuple):
     interest: X
     cost: X
     cash_flow: X
+    traded: X  # the value of all trades at mid, bought or sold
     trade: tuple[X, ...]  # at t
     closing: tuple[X, ...] | None = None  # the trades that close the account at t+1
 
 
-def ordered_sum(terms: Sequence[X]) -> X:
+def ordered_sum(terms: Iterable[X]) -> X:
     """First to last, never pairwise."""
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+    return reduce(add, terms)
+
+
+def worth(holding: Iterable[X], price: Iterable[X]) -> X:
+    """The sum of holding times price, ordered."""
+    return reduce(add, map(mul, holding, price))
 
 
 def open_account(premium: X, mark: X, instruments: int) -> Account:
@@ -72,12 +77,9 @@ def trade_to(
     ops: Namespace,
 ) -> tuple[X, X, tuple[X, ...]]:
     """Move the holdings to ``target`` at mid ``price``: ``(cash, cost, trade)`` afterwards."""
-    trade = tuple([new - old for new, old in zip(target, account.holding, strict=True)])
-    cost = ordered_sum(
-        [total_cost(c, d, p, ops) for c, d, p in zip(costs, trade, price, strict=True)]
-    )
-    paid = ordered_sum([d * p for d, p in zip(trade, price, strict=True)])
-    return account.cash - paid - cost, cost, trade
+    trade = tuple(map(sub, target, account.holding))
+    cost = ordered_sum([total_cost(costs[k], d, price[k], ops) for k, d in enumerate(trade)])
+    return account.cash - worth(trade, price) - cost, cost, trade
 
 
 def step(
@@ -98,21 +100,20 @@ def step(
         interest = cash * period.growth
         cash = cash + interest
     if period.carry is not None:
-        carry = ordered_sum([h * c for h, c in zip(target, period.carry, strict=True)])
+        carry = worth(target, period.carry)
         cash = cash + carry
     if period.cash_flow is not None:
         cash_flow = period.cash_flow
         cash = cash + cash_flow
-    moves = zip(target, period.price, period.next_price, strict=True)
-    gains = ordered_sum([h * (after - before) for h, before, after in moves])
+    gains = worth(target, map(sub, period.next_price, period.price))
     holding = target
     if period.settles is not None:
         due = [ops.where(s, h, 0.0 * h) for s, h in zip(period.settles, target, strict=True)]
-        cash = cash + ordered_sum([h * p for h, p in zip(due, period.next_price, strict=True)])
-        holding = tuple([h - d for h, d in zip(target, due, strict=True)])
-    held = ordered_sum([h * p for h, p in zip(holding, period.next_price, strict=True)])
-    wealth = cash + held + period.next_mark
-    entries = Entries(wealth - account.wealth, gains, carry, interest, cost, cash_flow, trade)
+        cash = cash + worth(due, period.next_price)
+        holding = tuple(map(sub, target, due))
+    wealth = cash + worth(holding, period.next_price) + period.next_mark
+    pnl, traded = wealth - account.wealth, worth(map(ops.abs, trade), period.price)
+    entries = Entries(pnl, gains, carry, interest, cost, cash_flow, traded, trade)
     return Account(cash, holding, wealth), entries
 
 
@@ -127,5 +128,5 @@ def close(
     nothing = tuple([0.0 * h for h in account.holding])
     cash, cost, trade = trade_to(account, nothing, price, costs, ops)
     cash = cash + mark
-    pnl = cash - account.wealth
-    return Account(cash, nothing, cash), Entries(pnl, 0.0, 0.0, 0.0, cost, mark, trade)
+    pnl, traded = cash - account.wealth, worth(map(ops.abs, trade), price)
+    return Account(cash, nothing, cash), Entries(pnl, 0.0, 0.0, 0.0, cost, mark, traded, trade)

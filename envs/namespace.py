@@ -30,6 +30,9 @@ class Namespace(Protocol):
     def maximum(self, x: X, y: X) -> X:
         """The larger, elementwise."""
 
+    def clip(self, x: X, low: X, high: X) -> X:
+        """`x` within two numbers: one pass where the two above take two."""
+
     def where(self, condition: X, x: X, y: X) -> X:
         """`x` where the condition holds, else `y`."""
 
@@ -43,6 +46,10 @@ class _Scalar:
     abs = staticmethod(abs)
     minimum = staticmethod(min)
     maximum = staticmethod(max)
+
+    @staticmethod
+    def clip(x: float, low: float, high: float) -> float:
+        return low if x < low else high if x > high else x
 
     @staticmethod
     def exp(x: float) -> float:
@@ -63,6 +70,7 @@ class _NumPy:
     exp = staticmethod(np.exp)
     minimum = staticmethod(np.minimum)
     maximum = staticmethod(np.maximum)
+    clip = staticmethod(np.clip)
     where = staticmethod(np.where)
     round = staticmethod(np.rint)
 
@@ -79,6 +87,10 @@ class _Torch:
     @staticmethod
     def maximum(x: X, y: X) -> X:
         return torch.clamp(x, min=y) if isinstance(x, torch.Tensor) else torch.clamp(y, min=x)
+
+    @staticmethod
+    def clip(x: X, low: float, high: float) -> X:
+        return torch.clamp(x, min=low, max=high)
 
     @staticmethod
     def where(condition: X, x: X, y: X) -> X:

@@ -1,14 +1,16 @@
 """What a learner sees: named, bounded features with analytic scaling, no running normaliser.
 
 Market features are computed for a whole block at once, own features (holding, P&L) at every step.
-Every feature is clipped to [-5, 5]. Sizes are in position sizes (the sum of ``|quantity|``), money in
-`Visible.scale`. Evidence: tests/envs/test_observation.py.
+Every feature is clipped to [-5, 5]. Sizes are in position sizes (the sum of ``|quantity|``), money
+in `Contract.scale`. Evidence: tests/envs/test_observation.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -97,7 +99,7 @@ class Contract:
     options: int
     instruments: int
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Money: about the price of an at-the-money option on the whole size."""
         return max(0.4 * self.size * self.spot * self.volatility * self.horizon**0.5, 1e-8)
@@ -126,7 +128,7 @@ def _moneyness(v: Visible) -> list[Tensor]:
         left = end - v.times
         deviation = v.vol * left.clamp(min=shortest).sqrt().to(v.vol.dtype) + 1e-8
         alive = (left > -1e-12).to(v.log_spot.dtype)
-        columns.append((v.log_spot - float(torch.tensor(strike).log())) * (alive / deviation))
+        columns.append((v.log_spot - math.log(strike)) * (alive / deviation))
     return columns
 
 
@@ -148,7 +150,7 @@ FEATURES: dict[str, Feature] = {
         "log(S / S0) over volatility sqrt(horizon)",
         "1",
         lambda v: (
-            (v.log_spot - float(torch.tensor(v.contract.spot).log()))
+            (v.log_spot - math.log(v.contract.spot))
             / (v.contract.volatility * v.contract.horizon**0.5 + 1e-8)
         ),
     ),
@@ -249,9 +251,11 @@ def own_features(
     values: list[X] = []
     for name in names:
         if name == "holding":
-            values += [h / contract.size for h in holding]
+            for units in holding:
+                values.append(ops.clip(units / contract.size, -BOUND, BOUND))
         elif name == "gap":
-            values.append((holding[-1] - neutral) / contract.size)
+            gap = (holding[-1] - neutral) / contract.size
+            values.append(ops.clip(gap, -BOUND, BOUND))
         elif name == "pnl":
-            values.append(wealth / contract.scale)
-    return [ops.minimum(ops.maximum(value, -BOUND), BOUND) for value in values]
+            values.append(ops.clip(wealth / contract.scale, -BOUND, BOUND))
+    return values

@@ -90,7 +90,12 @@ def dump_scenario(scenario: Scenario) -> str:
             f"scenario {scenario.name!r} runs but cannot be saved: a part of it exists in Python "
             f"only ({error})"
         ) from None
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return dump_yaml(data)
+
+
+def dump_yaml(tree: Any) -> str:
+    """Plain data as YAML, which `read_yaml` reads back to the same."""
+    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 

@@ -8,13 +8,15 @@ P&L and the first trade. Rewards are not scaled; a learner that wants them near 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from .namespace import Namespace, X
 from .objectives import Objective, Theta
 from .part import Kind
+
+SMALL_CHANGE = 1e-6  # of money, for a slope: any slope leaves the surprise's mean at 0
 
 
 class RewardStep(NamedTuple):
@@ -26,12 +28,18 @@ class RewardStep(NamedTuple):
         cash_before: the cash alone, before the step.
         cash_after: the same after the step; at the last step the wealth, as what is left of the
             holdings and of the position then counts at its mark.
+        reference_before: the wealth of a frictionless delta hedge on the same path, before.
+        reference_after: the same after the step; where the episode ends, at the path's very end.
+        surprise: the delta left open times the spot's move beyond its expectation.
     """
 
     wealth_before: X
     wealth_after: X
     cash_before: X
     cash_after: X
+    reference_before: X = 0.0
+    reference_after: X = 0.0
+    surprise: X = 0.0
 
 
 class Reward(Kind):
@@ -40,6 +48,8 @@ class Reward(Kind):
     A caller on a hot path may keep the level from step to step and call `level` and `earned`;
     `value` does both. Evidence for every kind: tests/envs/test_rewards.py.
     """
+
+    paired: ClassVar[bool] = False  # whether the reference and the surprise are needed
 
     def uses_theta(self, objective: Objective) -> bool:
         """Whether `theta` matters, so that it must be fitted before a rollout and refitted."""
@@ -89,6 +99,35 @@ class TelescopedReward(Reward):
     def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
         """-l_theta(-wealth)."""
         return -objective.pointwise(-wealth, theta, ops)
+
+
+class PairedReward(TelescopedReward):
+    """The telescoped reward less what luck gave: the same optimum, a tenth of the noise.
+
+    Two parts are taken off. What a frictionless delta hedge would have earned on the same path: no
+    action changes it, so no gradient is biased (an input-driven baseline: Mao et al., "Variance
+    reduction for reinforcement learning in input-driven environments", 2019). And the surprise, at
+    the marginal value of money before the step: its expectation given all that is known is 0 (a
+    control variate), in every market whose drift is d log E[S] / dt. Evidence: the mean and the
+    spread beside the telescoped reward's in tests/envs/test_rewards.py.
+    """
+
+    kind: Literal["paired"] = "paired"  # type: ignore[assignment]
+    paired: ClassVar[bool] = True
+
+    def value(self, step: RewardStep, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The reward of a step; arguments and errors as in `level`."""
+        return super().value(step, objective, theta, ops) - self.luck(step, objective, theta, ops)
+
+    def luck(self, step: RewardStep, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """What the reference earned plus the surprise's worth."""
+        before, wealth = step.reference_before, step.wealth_before
+        reference = self.level(step.reference_after, 0.0, objective, theta, ops) - self.level(
+            before, 0.0, objective, theta, ops
+        )
+        more = self.level(wealth + SMALL_CHANGE, 0.0, objective, theta, ops)
+        less = self.level(wealth, 0.0, objective, theta, ops)
+        return reference + (more - less) / SMALL_CHANGE * step.surprise
 
 
 class KolmRitterReward(Reward):

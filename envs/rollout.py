@@ -72,7 +72,7 @@ def rollout(
         dealt = desk.advance(account, requested, tape, t, t == tape.steps - 1)
         if going is not None:
             dealt = _frozen_where_stopped(going, account, dealt, ops)
-        lines.add(dealt, desk, tape, t, going)
+        lines.add(dealt, desk, going)
         account = dealt.account
         if scenario.loss_limit is not None:
             ended = dealt.stopped
@@ -95,26 +95,21 @@ class _Lines:
         self.gains = self.carry = self.interest = self.cost = self.cash_flow = zero
         self.turnover = self.trades = self.clipped = zero
 
-    def add(self, dealt: Dealt, desk: Desk, tape: Tape, t: int, going: X) -> None:
+    def add(self, dealt: Dealt, desk: Desk, going: X) -> None:
         """Add one step, but nothing on paths that had already stopped."""
         ops, lines = self.ops, dealt.entries
         clipped = desk.clipped(dealt)
-        traded = self._traded(lines.trade, tape, t)
         count = self._count(lines.trade)
         if lines.closing is not None:
-            traded = traded + self._traded(lines.closing, tape, t + 1)
             count = count + self._count(lines.closing)
         names = ("gains", "carry", "interest", "cost", "cash_flow")
-        values = [*(getattr(lines, name) for name in names), traded, count, clipped]
+        values = [getattr(lines, name) for name in names]
+        values += [lines.traded / self.spot0, count, clipped]
         for name, value in zip((*names, "turnover", "trades", "clipped"), values, strict=True):
             total = getattr(self, name)
             if going is not None:
                 value = ops.where(going, value + 0.0 * total, 0.0 * total)
             setattr(self, name, total + value)
-
-    def _traded(self, trade: tuple[X, ...], tape: Tape, t: int) -> X:
-        values = [self.ops.abs(d) * p[t] for d, p in zip(trade, tape.price, strict=True)]
-        return ordered_sum(values) / self.spot0
 
     def _count(self, trade: tuple[X, ...]) -> X:
         return ordered_sum([1.0 * (d != 0) for d in trade])
@@ -151,12 +146,16 @@ def _columns(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
 
 
 def _frozen_where_stopped(going: X, before: Account, dealt: Dealt, ops: Namespace) -> Dealt:
-    """Paths that had stopped keep their account: nothing more happens to them."""
+    """Paths that had stopped keep their account: nothing more happens to them, nothing is held."""
+
+    def keep(new: tuple[X, ...]) -> tuple[X, ...]:
+        pairs = zip(new, before.holding, strict=True)
+        return tuple([ops.where(going, a, b) for a, b in pairs])
+
     after = dealt.account
-    holding = zip(after.holding, before.holding, strict=True)
     account = Account(
         cash=ops.where(going, after.cash, before.cash),
-        holding=tuple([ops.where(going, new, old) for new, old in holding]),
+        holding=keep(after.holding),
         wealth=ops.where(going, after.wealth, before.wealth),
     )
-    return dealt._replace(account=account, stopped=dealt.stopped & going)
+    return dealt._replace(account=account, held=keep(dealt.held), stopped=dealt.stopped & going)

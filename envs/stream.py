@@ -13,7 +13,7 @@ from .scenario import Scenario
 from .tape import Tape
 
 LEAST_PATHS = 1024  # a block at least: array operations on fewer paths are all overhead
-KEPT_BLOCKS = 4
+MOST_BLOCKS = 64  # kept at a time; beyond that a block that is asked for again is drawn again
 
 
 class Role(IntEnum):
@@ -48,8 +48,11 @@ class EpisodeStream:
         features: tuple[str, ...],
         environments: int,
         seed: np.random.SeedSequence,
+        *,
+        paired: bool = False,
     ) -> None:
         self._scenario, self._features, self._n = scenario, features, environments
+        self._paired = paired
         self._seed = seed
         self._per_block = -(-LEAST_PATHS // environments)
         self._blocks: OrderedDict[int, Tape] = OrderedDict()
@@ -65,6 +68,11 @@ class EpisodeStream:
         block, j = divmod(e, self._per_block)
         return self._block(block).path(j)
 
+    def release(self, e: int) -> None:
+        """Forget what lies before the e-th episode, for no environment is there any more."""
+        for index in [index for index in self._blocks if index < e // self._per_block]:
+            del self._blocks[index]
+
     def _block(self, index: int) -> Tape:
         if index not in self._blocks:
             seed = np.random.SeedSequence(
@@ -72,7 +80,8 @@ class EpisodeStream:
             )
             paths = self._per_block * self._n
             episodes = simulate(self._scenario, paths, generator_of(seed), torch.float32)
-            self._blocks[index] = Tape.of(episodes, self._features)
-            while len(self._blocks) > KEPT_BLOCKS:
+            self._blocks[index] = Tape.of(episodes, self._features, paired=self._paired)
+            while len(self._blocks) > MOST_BLOCKS:
                 self._blocks.popitem(last=False)
+        self._blocks.move_to_end(index)
         return self._blocks[index]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -39,17 +41,22 @@ class Tape:
     vega: X
     premium: X
     features: X | None
+    expected: X  # E[S_{t+1}] / S_t
+    reference: X | None  # the wealth of a frictionless delta hedge
 
     @staticmethod
-    def of(episodes: Episodes, names: tuple[str, ...] | None = None) -> Tape:
+    def of(
+        episodes: Episodes, names: tuple[str, ...] | None = None, *, paired: bool = False
+    ) -> Tape:
         """The tape of torch ``episodes`` as read-only float64 NumPy arrays.
 
-        With ``names`` the observations ``[T+1, N, F]`` (float32) are computed too.
+        With ``names`` the observations ``[T+1, N, F]`` (float32) are computed too, with ``paired``
+        the frictionless delta hedge that a paired reward needs.
         """
-        features = None if names is None else _frozen(episodes.features(names).numpy())
+        features = None if names is None else _frozen(episodes.features(names).cpu().numpy())
         tape = _lay_out(episodes.numpy(), _float64, features)
         _frozen(tape.gamma), _frozen(tape.vega)
-        return tape
+        return replace(tape, reference=_delta_hedged(tape)) if paired else tape
 
     @staticmethod
     def of_tensors(episodes: Episodes) -> Tape:
@@ -76,6 +83,8 @@ class Tape:
             vega=cut(self.vega),
             premium=self.premium[start:stop],
             features=None if self.features is None else self.features[:, start:stop],
+            expected=cut(self.expected),
+            reference=None if self.reference is None else cut(self.reference),
         )
 
     def path(self, j: int) -> Tape:
@@ -97,36 +106,66 @@ class Tape:
             vega=pick(self.vega),
             premium=float(self.premium[j]),
             features=None if self.features is None else self.features[:, j],
+            expected=pick(self.expected),
+            reference=None if self.reference is None else pick(self.reference),
         )
 
     def period(self, at: At) -> Period:
         """What (t, t+1] brings."""
         if isinstance(at, int):
-            after: At = at + 1
-            pays, settles = self.pays[at + 1], self.settles[at + 1] if self.expires else None
-        else:
-            after, pays = (at[0] + 1, at[1]), True
-            settles = _by_path(self.settles, at[0] + 1) if self.expires else None
+            return self._periods[at]
+        after = (at[0] + 1, at[1])
         return Period(
             price=tuple([p[at] for p in self.price]),
             next_price=tuple([p[after] for p in self.price]),
             carry=None if self.carry is None else tuple([c[at] for c in self.carry]),
-            growth=None if self.growth is None else self._growth(at),
-            cash_flow=self.cash_flow[after] if pays else None,
+            growth=None if self.growth is None else _on_dates(self.growth, at),
+            cash_flow=self.cash_flow[after],
             next_mark=self.mark[after],
-            settles=settles,
+            settles=_by_path(self.settles, at[0] + 1) if self.expires else None,
         )
 
-    def _growth(self, at: At) -> X:
-        growth = self.growth
-        shared = not isinstance(at, int) and growth.shape[1] == 1  # type: ignore[union-attr]
-        return growth[at[0], 0] if shared else growth[at]  # type: ignore[index]
+    @cached_property
+    def _periods(self) -> list[Period]:
+        """The periods of clocks in step, laid out at once: a step only looks its own up."""
+        price, nothing = list(zip(*self.price, strict=True)), repeat(None)
+        flows = zip(self.cash_flow[1:], self.pays[1:], strict=True)
+        entries = zip(
+            price,
+            price[1:],
+            nothing if self.carry is None else zip(*self.carry, strict=True),
+            nothing if self.growth is None else self.growth,
+            [flow if pays else None for flow, pays in flows],
+            self.mark[1:],
+            self.settles[1:] if self.expires else nothing,
+            strict=False,
+        )
+        return list(map(Period._make, entries))
+
+    def surprise(self, at: At) -> X:
+        """The spot's move over (t, t+1] beyond its expectation."""
+        after: At = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
+        spot = self.price[-1]
+        return spot[after] - spot[at] * _on_dates(self.expected, at)
 
     def settled_at(self, at: At) -> tuple[X, ...] | None:
         """Which instruments cannot be held any more, null when all can."""
         if not self.expires:
             return None
         return self.settled[at] if isinstance(at, int) else _by_path(self.settled, at[0])
+
+
+def _on_dates(array: X, at: At) -> X:
+    """Entries that all paths may share, ``[T, 1]``."""
+    shared = not isinstance(at, int) and array.shape[1] == 1
+    return array[at[0], 0] if shared else array[at]  # type: ignore[index]
+
+
+def _delta_hedged(tape: Tape) -> X:
+    """Wealth ``[T+1, N]`` from holding minus the position's delta, without cost or interest."""
+    moves = np.diff(tape.mark, axis=0) + tape.cash_flow[1:]
+    moves -= tape.delta[:-1] * np.diff(tape.price[-1], axis=0)
+    return _frozen(np.concatenate([np.zeros_like(moves[:1]), np.cumsum(moves, axis=0)]))
 
 
 def _by_path(dates: tuple[tuple[X, ...], ...], t: X) -> tuple[X, ...]:
@@ -164,4 +203,6 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
         vega=episodes.vega,
         premium=convert(episodes.premium),
         features=features,
+        expected=convert(episodes.expected),
+        reference=None,
     )

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from .desk import Dealt
 from .learning import LearningProblem
-from .ledger import Account
+from .ledger import Account, Entries
 from .namespace import NUMPY
 from .rewards import RewardStep
 from .scenario import Scenario
@@ -59,7 +59,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._desk, self._choices = self.problem.desk, self.problem.choices
         self._all = np.arange(num_envs)
-        self._everywhere = np.ones(num_envs, dtype=bool)
+        self._everywhere = np.broadcast_to(True, num_envs)  # read-only: every info has it
         self._stream: EpisodeStream | None = None
         self._finished: deque[Array] = deque(maxlen=KEPT_ENDINGS)
         self.reward_step: RewardStep | None = None
@@ -75,8 +75,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         """Start the next episode everywhere; with ``seed``, the first of that seed's episodes."""
         super().reset(seed=seed)
         if seed is not None or self._stream is None:
-            entropy = np.random.SeedSequence(int(self.np_random.integers(2**63)))
-            self._stream = EpisodeStream(self.scenario, self._desk.features, self.num_envs, entropy)
+            entropy = int(self.np_random.integers(2**63))
+            self._stream = self.problem.stream(self.num_envs, entropy)
             self._next = 0
         elif isinstance(self._t, np.ndarray):
             self._next = int(self._episodes.max()) + 1
@@ -88,6 +88,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
     def _begin(self) -> None:
         """All environments start the stream's next episode, in step."""
         assert self._stream is not None
+        self._stream.release(self._next)
         self._tape, self._next = self._stream.episode(self._next), self._next + 1
         self._account = self._desk.open(self._tape)
         self._t: int | Array = 0
@@ -103,6 +104,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             ValueError: for actions of the wrong shape, with NaN, or not among the choices; all
                 episodes are as before.
         """
+        if self._stream is None:
+            raise ResetNeeded("call reset before step")
         numbers = self._numbers(actions)
         tape, at, before = self._tape, self._at(), self._account
         requested = self._desk.targets(numbers, before, tape, at)
@@ -115,10 +118,13 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         ended = bool(terminated.any())
         cash = np.where(terminated, account.wealth, account.cash) if ended else account.cash
         level = self.problem.level(account.wealth, cash)
-        reward = self.problem.reward.earned(level - self._level) * self.problem.scale
-        self._count(dealt, tape, at, reward)
+        books = self.problem.books(
+            (self._before, self._before_cash), (account.wealth, cash), dealt, tape, at, terminated
+        )
+        reward = self.problem.earned(books, level - self._level)
+        self._count(entries, reward)
         pnl = account.wealth - self._before
-        self.reward_step = RewardStep(self._before, account.wealth, self._before_cash, cash)
+        self.reward_step = books
         self._account, self._level = account, level
         self._before, self._before_cash = account.wealth, account.cash
         self._t = self._t + 1
@@ -151,21 +157,12 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             if not self.action_space.contains(actions):
                 raise ValueError(f"an action is not one of the {len(self._choices)} choices")
             actions = self._choices[actions]
-        numbers = np.ascontiguousarray(actions.T, dtype=np.float64)
-        if not np.isfinite(numbers.sum()):
+        if not np.isfinite(actions).all():
             raise ValueError("actions have a NaN or infinite entry: give numbers in [-1, 1]")
-        return tuple(np.minimum(np.maximum(numbers, -1.0), 1.0))
+        return tuple(np.array(actions.clip(-1.0, 1.0).T, dtype=np.float64, order="C"))
 
-    def _count(self, dealt: Dealt, tape: Tape, at: At, reward: Array) -> None:
-        entries = dealt.entries
-        spot0 = tape.price[-1][0]
-        traded = [np.abs(d) * p[at] for d, p in zip(entries.trade, tape.price, strict=True)]
-        if entries.closing is not None:
-            after = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
-            pairs = zip(entries.closing, tape.price, strict=True)
-            traded += [np.abs(d) * p[after] for d, p in pairs]
-        for amount in traded:
-            self._turnover = self._turnover + amount / spot0
+    def _count(self, entries: Entries, reward: Array) -> None:
+        self._turnover = self._turnover + entries.traded / self._tape.price[-1][0]
         self._cost = self._cost + entries.cost
         self._returned = self._returned + reward
 
@@ -179,6 +176,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _info(self, account: Account, cost: Array, pnl: Array, clipped: Array) -> dict[str, Any]:
         at, tape = self._at(), self._tape
+        for books in (account.wealth, *account.holding):
+            books.flags.writeable = False  # the ledger's own, shown and not copied
         info = {
             "pnl": pnl,
             "cost": cost,
@@ -222,6 +221,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         which = np.flatnonzero(ended)
         self._episodes[which] += 1
         assert self._stream is not None and isinstance(self._t, np.ndarray)
+        self._stream.release(int(self._episodes.min()))
         for episode in np.unique(self._episodes[which]):
             columns = which[self._episodes[which] == episode]
             _copy_columns(self._tape, self._stream.episode(int(episode)), columns)
@@ -259,6 +259,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             vega=tape.vega.copy(),
             premium=tape.premium.copy(),
             features=None if tape.features is None else tape.features.copy(),
+            expected=tape.expected.copy(),
+            reference=None if tape.reference is None else tape.reference.copy(),
         )
 
 
@@ -271,12 +273,15 @@ def _copy_columns(into: Tape, tape: Tape, columns: Array) -> None:
         (into.gamma, tape.gamma),
         (into.vega, tape.vega),
         (into.features, tape.features),
+        (into.reference, tape.reference),
         *zip(into.price, tape.price, strict=True),
         *zip(into.option_delta, tape.option_delta, strict=True),
         *zip(into.carry or (), tape.carry or (), strict=True),
     ]
     if into.growth is not None and into.growth.shape == into.mark[1:].shape:
         pairs.append((into.growth, tape.growth))
-    for array, source in pairs:
+    if into.expected.shape == into.mark[1:].shape:
+        pairs.append((into.expected, tape.expected))
+    for array, source in [pair for pair in pairs if pair[0] is not None]:
         array[:, columns] = source[:, columns]
     into.premium[columns] = tape.premium[columns]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..envs import Episodes, Hedger, Scenario, mark, rollout
+from ..envs import Episodes, Hedger, Scenario, mark
 from ..envs.markets import MarketPaths
 from ..envs.pricing import MarketVolMarking
-from .evaluation import PER_PATH, Evaluation, Samples, summarise, with_references
-from .price_history import Contract, PriceHistory, by_steps, contracts
+from .evaluation import PER_PATH, Evaluation, Samples, play, summarise, with_references
+from .price_history import SCALE, Contract, PriceHistory, by_steps, contracts
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def backtest(
 
     Raises:
         ValueError: for a history too short, or a scenario that is not marked at the market's vol or
-            whose options have maturities of their own.
+            whose options have maturities of their own, or that is not in units of 100, or that
+            does not decide every day.
     """
     check_scenario(scenario)
     cut = contracts(history, days)
@@ -72,11 +73,8 @@ def backtest(
     samples: list[Samples] = [{key: np.empty(len(cut)) for key in PER_PATH} for _ in everyone]
     for group in by_steps(cut).values():
         episodes = month_episodes(scenario, group)
-        rows = [order[contract.start] for contract in group]
-        for hedger, sample in zip(everyone, samples, strict=True):
-            outcome = rollout(scenario, episodes, hedger)
-            for key in PER_PATH:
-                sample[key][rows] = getattr(outcome, key)
+        rows = np.array([order[contract.start] for contract in group])
+        play(scenario, everyone, episodes, samples, rows)
     sources = np.array([contract.vol_source for contract in cut])
     by_source = {}
     for source in sorted(set(sources.tolist())):
@@ -102,6 +100,16 @@ def check_scenario(scenario: Scenario) -> None:
         raise ValueError(
             f"scenario {scenario.name!r} has an option with a maturity of its own: leave it out, "
             "every option of a backtest expires with its month"
+        )
+    if scenario.market.spot != SCALE:
+        raise ValueError(
+            f"scenario {scenario.name!r} has market.spot {scenario.market.spot:g}: a month is in "
+            f"units worth {SCALE:g} at its start, so set market.spot={SCALE:g} and strikes near it"
+        )
+    if scenario.calendar.decide_every != 1:
+        raise ValueError(
+            f"scenario {scenario.name!r} decides every {scenario.calendar.decide_every} steps: a "
+            "backtest decides every trading day, leave calendar.decide_every out"
         )
 
 

@@ -2,105 +2,161 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ..agents import agent_names, agent_settings
+from ..agents.factory import ALGORITHMS
 from ..baselines import baseline_kinds, parse_baseline
 from ..envs import Hedger, Scenario, dump_scenario, load_scenario, preset_names
+from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
+from ..envs.presets import read_yaml
 from .backtest import backtest
 from .compare import Watch, compare, judge
-from .evaluation import evaluate
+from .evaluation import Evaluation, evaluate
+from .evaluation import Report as Evaluating
 from .price_history import from_file, sp500
 from .report import write_report
-from .runs import command, free_folder, load_run, train_run, write_json
-from .terminal import evaluation_table, loud, progress_bar, say
+from .runs import (
+    command,
+    folder_name,
+    free_folder,
+    load_run,
+    refuse_existing,
+    train_run,
+    write_json,
+)
+from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Hedge options under costs and jumps, beside the classical hedges.",
 )
 
+
+def _import_plugins(files: list[Path] | None) -> list[Path] | None:
+    """Run Python files, which registers the kinds they define."""
+    for file in files or []:
+        spec = importlib.util.spec_from_file_location(f"deephedge_plugin_{file.stem}", file)
+        if not file.is_file() or spec is None or spec.loader is None:
+            raise ValueError(f"--plugin {file}: give a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module.__name__] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(f"--plugin {file}: {type(error).__name__}: {error}") from error
+    return files
+
+
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset or a YAML file.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, by key path.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override, such as market.sigma=0.3."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="All random numbers follow from it.")]
 Paths = Annotated[int, typer.Option(min=2, help="Evaluation paths.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Hedgers = Annotated[
-    list[str] | None, typer.Option("--hedger", help="A baseline (delta:every=5) or a run directory.")
+    list[str] | None,
+    typer.Option(
+        "--hedger",
+        metavar="NAME",
+        help="A baseline, such as delta:every=5, or a run directory. May be repeated; all "
+        "baselines where none is given.",
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="Environment steps of a training.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Environment steps of a training; the agent's default.")
+]
 Plugin = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file with kinds of your own.")
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=_import_plugins,
+        help="A Python file with kinds of your own.",
+    ),
 ]
 
 
 @app.callback()
-def _plugins(plugin: Plugin = None) -> None:
-    for path in plugin or []:
-        _import_file(path)
+def _before_every_command(plugin: Plugin = None) -> None:
+    pass
 
 
 @app.command("list")
 def list_(
-    family: Annotated[str | None, typer.Argument(help="scenarios, hedgers, agents, ...")] = None,
+    family: Annotated[
+        str | None, typer.Argument(metavar="[FAMILY]", help="scenarios, hedgers, agents, ...")
+    ] = None,
+    plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """What there is: scenarios, hedgers, agents, and the kinds of every part."""
+    """What there is: scenarios, hedgers, agents, features, and the kinds of every part."""
     found = _catalogue()
     if family is not None and family not in found:
         raise ValueError(f"unknown list {family!r}: choose one of {', '.join(found)}")
-    chosen = found if family is None else {family: found[family]}
     if as_json:
-        say(json.dumps(chosen if family is None else chosen[family], indent=1))
-        return
-    for name, entries in chosen.items():
-        say(f"{name}:")
-        width = max(map(len, entries), default=0)
-        for entry, meaning in entries.items():
-            say(f"  {entry:<{width}}  {meaning}".rstrip())
+        _say_json(found if family is None else found[family])
+    elif family is not None:
+        say(catalogue(found[family]))
+    else:
+        say("\n\n".join(f"{name}:\n{catalogue(entries)}" for name, entries in found.items()))
 
 
 @app.command()
-def show(scenario: ScenarioName, sets: Settings = None) -> None:
+def show(
+    scenario: ScenarioName,
+    sets: Settings = None,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
     """The whole scenario as YAML, which can be edited and passed back as a file."""
-    say(dump_scenario(_scenario(scenario, sets)).rstrip())
+    text = dump_scenario(_scenario(scenario, sets))
+    if as_json:
+        _say_json(read_yaml(text, scenario))
+    else:
+        say(text.rstrip())
 
 
 @app.command()
 def train(
     scenario: ScenarioName,
-    agent: Annotated[str, typer.Option(help="The algorithm.")] = "ppo",
+    agent: Annotated[str, typer.Option(help="The algorithm; see `list agents`.")] = "ppo",
     seed: Seed = 0,
     steps: Steps = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory, a new one.")] = None,
     paths: Paths = 100_000,
     sets: Settings = None,
+    plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an agent, save the run, evaluate it beside the baselines."""
     problem = _scenario(scenario, sets)
-    settings = agent_settings(agent, **_steps(steps))
-    folder = out or free_folder(Path("runs") / f"{problem.name}-{agent}-{seed}")
-    with progress_bar(f"{problem.name}: {agent}", settings.steps) as telling:
+    settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
+    name = f"{folder_name(problem.name)}-{agent}-{seed}"
+    folder = out or free_folder(Path("runs") / name)
+    with progress_bar(f"{problem.name}: {agent}", settings.steps, "steps") as telling:
         trained = train_run(folder, problem, settings, seed, progress=telling)
-    with progress_bar("evaluating", paths) as telling:
-        section = judge(problem, [trained], paths=paths, seed=seed, progress=telling)
-    write_json(folder / "evaluation.json", section.evaluation.document())
-    write_report(folder / "report.html", problem.name, [section], command())
-    _print_evaluations([section.evaluation], as_json)
-    loud(f"{folder}/report.html")
+    with _kept(folder):
+        with _evaluation_bar(problem.name, paths) as counting:
+            section = judge(problem, [trained], paths=paths, seed=seed, progress=counting)
+        write_json(folder / "evaluation.json", section.evaluation.document())
+        write_report(folder / "report.html", problem.name, [section], command())
+    _say_evaluations([section.evaluation], as_json, section.evaluation.document())
+    loud(f"report: {folder}/report.html")
 
 
 @app.command("evaluate")
@@ -110,32 +166,41 @@ def evaluate_(
     paths: Paths = 100_000,
     seed: Seed = 0,
     sets: Settings = None,
+    plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate hedgers on the same fresh paths; none and delta are always among them."""
     problem, hedgers = _scenario(scenario, sets), _hedgers(hedger)
-    with progress_bar("evaluating", paths) as telling:
-        evaluation = evaluate(problem, hedgers, paths, seed, telling)
-    _print_evaluations([evaluation], as_json)
+    with _evaluation_bar(problem.name, paths) as counting:
+        evaluation = evaluate(problem, hedgers, paths, seed, counting)
+    _say_evaluations([evaluation], as_json, evaluation.document())
 
 
 @app.command("compare")
 def compare_(
-    scenario: Annotated[list[str], typer.Argument(metavar="SCENARIO...")],
-    agent: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    scenario: Annotated[
+        list[str], typer.Argument(metavar="SCENARIO...", help="Presets or YAML files.")
+    ],
+    agent: Annotated[
+        list[str] | None, typer.Option(help="May be repeated; ppo by default.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each agent.")] = 1,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first training; the next follow.")] = 0,
     steps: Steps = None,
-    out: Annotated[Path | None, typer.Option(help="The folder of the comparison.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder, a new one.")] = None,
     paths: Paths = 100_000,
     sets: Settings = None,
+    plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
     problems = [_scenario(name, sets) for name in scenario]
-    settings = [agent_settings(name, **_steps(steps)) for name in agent or ["ppo"]]
-    folder = out or free_folder(Path("runs") / "-".join(problem.name for problem in problems))
-    with _watch(settings[0].steps, paths) as watch:
+    changes = {} if steps is None else {"steps": steps}
+    settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
+    name = "-".join(folder_name(problem.name) for problem in problems)
+    folder = out or free_folder(Path("runs") / name)
+    refuse_existing(folder)  # what is kept below is then of this work
+    with _kept(folder), _watch(paths) as watch:
         evaluations = compare(
             problems,
             settings,
@@ -145,18 +210,27 @@ def compare_(
             evaluation_seed=seed,
             watch=watch,
         )
-    _print_evaluations(evaluations, as_json)
-    loud(f"{folder}/report.html")
+    _say_evaluations(evaluations, as_json, [each.document() for each in evaluations])
+    loud(f"report: {folder}/report.html")
 
 
 @app.command("backtest")
 def backtest_(
     hedger: Hedgers = None,
-    data: Annotated[Path | None, typer.Option(help="CSV or Parquet: date, close, ...")] = None,
-    scenario: Annotated[str, typer.Option(help="Position, costs, objective.")] = "sp500-call",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV or Parquet with date, close and, if known, implied_vol; else the S&P 500.",
+        ),
+    ] = None,
+    scenario: Annotated[
+        str, typer.Option(metavar="SCENARIO", help="Position, costs, objective.")
+    ] = "sp500-call",
     days: Annotated[int, typer.Option(min=2, help="Calendar days of a contract.")] = 30,
     max_gap: Annotated[int, typer.Option(min=1, help="Calendar days without a price.")] = 7,
     sets: Settings = None,
+    plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
@@ -164,41 +238,46 @@ def backtest_(
     history = sp500() if data is None else from_file(data, max_gap)
     result = backtest(problem, hedgers, history, days)
     if as_json:
-        say(json.dumps(result.document(), indent=1))
+        _say_json(result.document())
         return
-    say(f"{result.history}: {len(result.starts)} months, {result.starts[0]} to {result.starts[-1]}")
-    say(evaluation_table(result.all, f"all {result.all.paths} months"))
+    first, last = result.starts[0], result.starts[-1]
+    title = f"{result.history}: {len(result.starts)} months from {first} to {last}, {problem.name}"
+    say(evaluation_table(result.all, title))
     for source, part in result.by_source.items():
         say(evaluation_table(part, f"{part.paths} months marked at: {source}"))
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run a command; exit 0, 1 when the work failed, 2 with one line for bad input."""
     try:
-        app(standalone_mode=False)
+        root = typer.main.get_command(app)
+        # Not app(): it answers Ctrl-C, usage errors and closed pipes in ways of its own.
+        with root.make_context("deephedge", sys.argv[1:] or ["--help"]) as context:
+            root.invoke(context)
+        sys.stdout.flush()
+        sys.exit(0)
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except (ValueError, TypeError, ImportError) as error:
-        loud(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
     except KeyboardInterrupt:
         loud("interrupted")
-        sys.exit(1)
-    except OSError as error:
-        loud(f"error: {error}")
-        sys.exit(1)
-    except Exception as error:
-        _leave(error)
-
-
-def _leave(error: Exception) -> None:
-    """A usage error of the command line itself is bad input; anything else failed."""
-    shown = getattr(error, "format_message", None)
-    if shown is not None:
-        loud(f"error: {' '.join(shown().split())}")
+    except BrokenPipeError:
+        drop_output()
+    except (ValueError, ImportError) as error:
+        loud(f"error: {_one_line(error)}")
         sys.exit(2)
-    loud(f"error: the work failed: {type(error).__name__}: {' '.join(str(error).split())}")
+    except OSError as error:
+        loud(f"error: {_one_line(error)}")
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of the command line itself
+        if usage is not None:
+            loud(f"error: {_one_line(usage())}")
+            sys.exit(2)
+        loud(f"error: the work failed: {type(error).__name__}: {_one_line(error)}")
     sys.exit(1)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
@@ -212,64 +291,95 @@ def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
 
 
 def _hedgers(names: Sequence[str] | None) -> list[Hedger]:
-    chosen = names or list(baseline_kinds())
-    return [load_run(Path(n)) if Path(n).is_dir() else parse_baseline(n) for n in chosen]
+    """Baselines by name, runs by folder; runs whose names clash are called by their path."""
+    chosen, kinds = names or list(baseline_kinds()), baseline_kinds()
+    runs = {
+        n for n in chosen if n.partition(":")[0] not in kinds and ("/" in n or Path(n).exists())
+    }
+    folders = [Path(run).resolve().name for run in runs]
 
+    def hedger(name: str) -> Hedger:
+        if name not in runs:
+            return parse_baseline(name)
+        short = Path(name).resolve().name
+        return load_run(Path(name), name if folders.count(short) > 1 or short in kinds else short)
 
-def _steps(steps: int | None) -> dict[str, Any]:
-    return {} if steps is None else {"steps": steps}
+    return [hedger(name) for name in chosen]
 
 
 def _catalogue() -> dict[str, dict[str, str]]:
-    def first_line(thing: Any) -> str:
-        return (thing.__doc__ or "").strip().partition("\n")[0]
-
-    families = {f"{family.__name__.lower()}s": family for family in Kind.__subclasses__()}
     kinds = {
-        name: {kind: first_line(cls) for kind, cls in family.kinds.items()}
-        for name, family in families.items()
-        if name != "baselines"
+        re.sub("(?<=.)([A-Z])", r"-\1", family.__name__).lower() + "s": {
+            kind: _first_line(cls) for kind, cls in family.kinds.items()
+        }
+        for family in Kind.__subclasses__()
     }
+    kinds.pop("baselines")
     return {
         "scenarios": {name: load_scenario(name).description for name in preset_names()},
-        "hedgers": {name: first_line(cls) for name, cls in baseline_kinds().items()},
-        "agents": {name: "" for name in agent_names()},
+        "hedgers": {name: _first_line(cls) for name, cls in baseline_kinds().items()},
+        "agents": {name: _origin(name) for name in agent_names()},
+        "features": {name: each.meaning for name, each in FEATURES.items()} | OWN_FEATURES,
         **kinds,
     }
 
 
-def _import_file(path: Path) -> None:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ValueError(f"--plugin {path}: give a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+def _first_line(thing: type) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0].replace("``", "")
 
 
-def _print_evaluations(evaluations: Sequence[Any], as_json: bool) -> None:
+def _origin(agent: str) -> str:
+    ours = __name__.partition(".")[0]
+    theirs = next(c for c in ALGORITHMS[agent].__mro__ if not c.__module__.startswith(ours))
+    library = theirs.__module__.partition(".")[0].replace("_", "-")
+    return f"{theirs.__name__} of {library}, {agent_settings(agent).steps:,} steps by default"
+
+
+def _say_json(document: Any) -> None:
+    say(json.dumps(document, indent=1, allow_nan=False))
+
+
+def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool, document: Any) -> None:
     if as_json:
-        documents = [evaluation.document() for evaluation in evaluations]
-        say(json.dumps(documents[0] if len(documents) == 1 else documents, indent=1))
+        _say_json(document)
         return
-    for evaluation in evaluations:
-        say(evaluation_table(evaluation, f"{evaluation.scenario.name}, {evaluation.paths:,} paths"))
+    for each in evaluations:
+        title = f"{each.scenario.name}, {each.paths:,} paths, seed {each.seed}"
+        say(evaluation_table(each, title))
 
 
 @contextmanager
-def _watch(steps: int, paths: int) -> Iterator[Watch]:
-    """Progress bars one after the other: each closes when the next begins."""
-    from contextlib import ExitStack
+def _kept(folder: Path) -> Iterator[None]:
+    """Say which finished trainings are still there when what follows them fails."""
+    try:
+        yield
+    except BaseException:
+        for spec in sorted(folder.glob("**/policy/spec.json")):
+            loud(f"kept: {spec.parents[1]}, a finished training")
+        raise
 
+
+@contextmanager
+def _evaluation_bar(title: str, paths: int) -> Iterator[Evaluating]:
+    with progress_bar(f"{title}: evaluating", paths, "paths") as bar:
+        yield lambda done, total: bar(done, math.nan)
+
+
+@contextmanager
+def _watch(paths: int) -> Iterator[Watch]:
+    """Progress bars one after the other: each closes when the next begins."""
     with ExitStack() as stack:
 
-        def bar(total: int) -> Callable[[str], Any]:
-            def begin(title: str) -> Any:
-                stack.pop_all().close()
-                return stack.enter_context(progress_bar(title, total))
+        def next_bar(bar: Any) -> Any:
+            stack.pop_all().close()
+            return stack.enter_context(bar)
 
-            return begin
+        def training(title: str, steps: int) -> Callable[[int, float], None]:
+            telling: Callable[[int, float], None] = next_bar(progress_bar(title, steps, "steps"))
+            return telling
 
-        yield Watch(training=bar(steps), evaluation=bar(paths))
+        def evaluation(title: str) -> Evaluating:
+            counting: Evaluating = next_bar(_evaluation_bar(title, paths))
+            return counting
+
+        yield Watch(training=training, evaluation=evaluation)

@@ -14,16 +14,21 @@ from ..envs import Hedger, Scenario
 from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
 from .report import Section, write_report
-from .runs import command, new_folder, train_run, write_json
+from .runs import check_run, command, folder_name, refuse_existing, train_run, write_json
 
 MAPPED = 4  # learned policies drawn in a report, at most
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What wants to be told how far the work is; null tells nobody."""
+    """What wants to be told how far the work is; null tells nobody.
 
-    training: Callable[[str], Progress] | None = None
+    Attributes:
+        training: from a title and the training's environment steps.
+        evaluation: from a title.
+    """
+
+    training: Callable[[str, int], Progress] | None = None
     evaluation: Callable[[str], EvaluationProgress] | None = None
 
 
@@ -45,26 +50,41 @@ def compare(
     """Train every agent with every seed on every scenario and report them beside the baselines.
 
     Writes a run directory per training, ``evaluation.json`` and ``report.html`` under ``folder``.
+    When the work fails or is interrupted, the trainings that were finished are kept.
 
     Raises:
-        ValueError: when the folder exists, or a scenario cannot be trained on; nothing is left behind.
+        ValueError: before anything is written, when the folder exists or an agent cannot be trained
+            on a scenario.
     """
     watch = Watch() if watch is None else watch
-    names = [scenario.name for scenario in scenarios]
+    refuse_existing(folder)
+    _check(scenarios, agents)
+    sections = []
+    for scenario in scenarios:
+        trained = _train_all(scenario, agents, seeds, folder / folder_name(scenario.name), watch)
+        telling = watch.evaluation and watch.evaluation(scenario.name)
+        sections.append(
+            judge(scenario, trained, paths=paths, seed=evaluation_seed, progress=telling)
+        )
+    evaluations = [section.evaluation for section in sections]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "evaluation.json", [e.document() for e in evaluations])
+    title = " and ".join(scenario.name for scenario in scenarios)
+    write_report(folder / "report.html", title, sections, command())
+    return evaluations
+
+
+def _check(scenarios: Sequence[Scenario], agents: Sequence[AgentSettings]) -> None:
+    """Refuse at once what would fail after the first training."""
+    names = [folder_name(scenario.name) for scenario in scenarios]
     if len(set(names)) < len(names):
         raise ValueError(f"scenarios {names}: a name stands twice; rename one with --set name=...")
-    with new_folder(folder):
-        sections = []
-        for scenario in scenarios:
-            trained = _train_all(scenario, agents, seeds, folder / scenario.name, watch)
-            telling = watch.evaluation and watch.evaluation(scenario.name)
-            sections.append(
-                judge(scenario, trained, paths=paths, seed=evaluation_seed, progress=telling)
-            )
-        evaluations = [section.evaluation for section in sections]
-        write_json(folder / "evaluation.json", [e.document() for e in evaluations])
-        write_report(folder / "report.html", " and ".join(names), sections, command())
-    return evaluations
+    algorithms = [settings.algorithm for settings in agents]
+    if len(set(algorithms)) < len(algorithms):
+        raise ValueError(f"agents {algorithms}: one stands twice; ask for more --seeds instead")
+    for scenario in scenarios:
+        for settings in agents:
+            check_run(scenario, settings)
 
 
 def _train_all(
@@ -78,7 +98,7 @@ def _train_all(
     for settings in agents:
         for seed in seeds:
             name = settings.algorithm if len(seeds) == 1 else f"{settings.algorithm}-seed{seed}"
-            telling = watch.training and watch.training(f"{scenario.name}: {name}")
+            telling = watch.training and watch.training(f"{scenario.name}: {name}", settings.steps)
             trained.append(
                 train_run(folder / name, scenario, settings, seed, name=name, progress=telling)
             )

@@ -18,6 +18,7 @@ from . import statistics
 from .statistics import Estimate
 
 BLOCK = 16_384  # paths; fixed, so that a result does not depend on how the work is cut
+LARGEST = 1e60  # money; the fourth power, which an interval takes, is still a number
 PER_PATH = ("pnl", "cost", "turnover", "trades")
 
 Samples = dict[str, NDArray[np.float64]]
@@ -99,23 +100,32 @@ class Evaluation:
         }
 
     def result(self, name: str) -> HedgerResult:
-        """A hedger's figures by its name."""
-        return next(hedger for hedger in self.hedgers if hedger.name == name)
+        """A hedger's figures by its name.
+
+        Raises:
+            ValueError: for a name that was not evaluated.
+        """
+        by_name = {hedger.name: hedger for hedger in self.hedgers}
+        if name not in by_name:
+            raise ValueError(
+                f"no hedger {name!r} was evaluated: choose one of {', '.join(by_name)}"
+            )
+        return by_name[name]
 
 
 def with_references(hedgers: Sequence[Hedger]) -> list[Hedger]:
     """None and delta first, then the others.
 
     Raises:
-        ValueError: when two hedgers have one name.
+        ValueError: when two hedgers have one name, or another hedger has that of a reference.
     """
-    names = [hedger.name for hedger in hedgers]
+    references: list[Hedger] = [NoHedge(), DeltaHedge()]
+    everyone = references + [hedger for hedger in hedgers if hedger not in references]
+    names = [hedger.name for hedger in everyone]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"two hedgers are called {name!r}: name each once")
-    references: list[Hedger] = [NoHedge(), DeltaHedge()]
-    known = [reference.name for reference in references]
-    return references + [hedger for hedger in hedgers if hedger.name not in known]
+            raise ValueError(f"two hedgers are called {name!r}: give each a name of its own")
+    return everyone
 
 
 def evaluate(
@@ -138,15 +148,32 @@ def evaluate(
     everyone = with_references(hedgers)
     samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
     for block, start in enumerate(range(0, paths, BLOCK)):
-        episodes = evaluation_block(scenario, seed, block)
         stop = min(start + BLOCK, paths)
-        for hedger, sample in zip(everyone, samples, strict=True):
-            outcome = rollout(scenario, episodes, hedger)
-            for key in PER_PATH:
-                sample[key][start:stop] = getattr(outcome, key)[: stop - start]
+        play(
+            scenario,
+            everyone,
+            evaluation_block(scenario, seed, block),
+            samples,
+            np.arange(start, stop),
+        )
         if progress is not None:
             progress(stop, paths)
     return Evaluation(scenario, paths, seed, summarise(scenario, everyone, samples))
+
+
+def play(
+    scenario: Scenario,
+    hedgers: Sequence[Hedger],
+    episodes: Episodes,
+    samples: Sequence[Samples],
+    rows: NDArray[np.int64],
+) -> None:
+    """Hedge one batch and write the results of its first paths to ``rows`` of the samples."""
+    for hedger, sample in zip(hedgers, samples, strict=True):
+        with np.errstate(all="ignore"):  # what overflows is refused in `summarise`
+            outcome = rollout(scenario, episodes, hedger)
+        for key in PER_PATH:
+            sample[key][rows] = getattr(outcome, key)[: len(rows)]
 
 
 def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
@@ -158,8 +185,18 @@ def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
 def summarise(
     scenario: Scenario, hedgers: Sequence[Hedger], samples: Sequence[Samples]
 ) -> tuple[HedgerResult, ...]:
-    """The figures of hedgers whose samples are on the same paths, none and delta among them."""
+    """The figures of hedgers whose samples are on the same paths, none and delta among them.
+
+    Raises:
+        ValueError: for a P&L so large that its statistics are no numbers.
+    """
     by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
+    for name, sample in by_name.items():
+        if not np.abs(sample["pnl"]).max() < LARGEST:  # also where it is NaN
+            raise ValueError(
+                f"scenario {scenario.name!r}: {name!r} makes or loses more than {LARGEST:g}: its "
+                "values are out of proportion, look at market, costs and quantities"
+            )
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
     results = []

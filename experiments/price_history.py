@@ -180,10 +180,10 @@ def trailing_vol(close: Floats) -> Floats:
 def contracts(history: PriceHistory, days: int = 30) -> list[Contract]:
     """Cut a history into complete contracts that do not overlap, one after the other.
 
-    A contract starts at a trading day and expires at the last one within ``days`` calendar days,
-    where the next contract starts. It is complete when the history reaches ``days`` calendar days
-    past its start, so that no later trading day could have been its expiry. Weekends shorten most
-    contracts: once one ends on a Friday the next ends on a Friday too, 28 days later.
+    A contract starts at a trading day and expires at the last one within ``days`` calendar days; the
+    next one starts at the first trading day that is ``days`` or more after it (if each started at
+    the expiry before, all would soon run from Friday to Friday, 28 days). It is complete when the
+    history reaches ``days`` calendar days past its start.
 
     Args:
         history: the closes and vols.
@@ -208,7 +208,7 @@ def contracts(history: PriceHistory, days: int = 30) -> list[Contract]:
                 f"{FEWEST_STEPS}: ask for more days or fill the gap in the data"
             )
         cut.append(_contract(history, start, end))
-        start = end
+        start = int(np.searchsorted(history.dates, history.dates[start] + days))
     if not cut:
         raise ValueError(
             f"{history.name}: {history.dates[0]} to {history.dates[-1]} is too short for one "

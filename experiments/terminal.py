@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
-from .evaluation import Evaluation
+from .evaluation import Evaluation, HedgerResult
 from .statistics import Estimate
 
-WIDE = 150
+WIDE = 150  # columns, where the output is no terminal
+LEAST = 60  # columns; a narrower terminal wraps
+
+Bar = Callable[[int, float], None]
 
 
 def say(text: str) -> None:
@@ -28,57 +31,98 @@ def loud(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def evaluation_table(evaluation: Evaluation, title: str) -> str:
-    """The hedgers, best first, with the intervals of the risk and of its difference to delta."""
-    table = Table(title=title, box=SIMPLE, title_justify="left")
-    table.add_column("hedger", no_wrap=True)
-    headings = ("risk", "[95 %]", "less delta", "[95 %]", "mean", "std", "CVaR 95", "cost", "trades")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result in sorted(evaluation.hedgers, key=lambda each: each.risk.value):
-        versus = result.versus_delta
-        table.add_row(
-            result.name,
-            _number(result.risk.value),
-            _interval(result.risk),
-            "" if versus is None else f"{versus.value:+.4f}",
-            "" if versus is None else _interval(versus),
-            _number(result.mean.value),
-            _number(result.std.value),
-            _number(result.cvar_95.value),
-            _number(result.cost.value),
-            f"{result.trades.value:.1f}",
-        )
-    console = Console(width=max(WIDE, Console().width), file=None, record=True, quiet=False)
-    with console.capture() as captured:
-        console.print(table)
-        console.print(f"risk: {evaluation.scenario.objective.label}; money, losses positive")
-        for result in evaluation.hedgers:
-            if result.risk.warning:
-                console.print(f"{result.name}: {result.risk.warning}")
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+def terminal_width() -> int:
+    """Columns of the terminal that stdout is, or of none."""
+    return max(LEAST, shutil.get_terminal_size((WIDE, 0)).columns)
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}"
+def catalogue(entries: Mapping[str, str], width: int | None = None) -> str:
+    """Names and what they mean, the meanings in a column of their own."""
+    width = terminal_width() if width is None else width
+    indent = max(map(len, entries), default=0) + 4
+    lines = []
+    for name, meaning in entries.items():
+        wrapped = textwrap.wrap(meaning, width - indent) or [""]
+        lines.append(f"  {name:<{indent - 2}}{wrapped[0]}".rstrip())
+        lines += [" " * indent + more for more in wrapped[1:]]
+    return "\n".join(lines)
 
 
-def _interval(estimate: Estimate) -> str:
+# What is left out first where there is little room stands last.
+_COLUMNS: dict[str, Callable[[HedgerResult, int], str]] = {
+    "risk": lambda r, n: f"{r.risk.value:.{n}f}",
+    "95 %": lambda r, n: _interval(r.risk, n),
+    "less delta": lambda r, n: "" if r.versus_delta is None else f"{r.versus_delta.value:+.{n}f}",
+    "95 % ": lambda r, n: "" if r.versus_delta is None else _interval(r.versus_delta, n, "+"),
+    "cost": lambda r, n: f"{r.cost.value:.{n}f}",
+    "std": lambda r, n: f"{r.std.value:.{n}f}",
+    "CVaR 95": lambda r, n: f"{r.cvar_95.value:.{n}f}",
+    "mean": lambda r, n: f"{r.mean.value:.{n}f}",
+    "trades": lambda r, n: f"{r.trades.value:.1f}",
+}
+
+
+def evaluation_table(evaluation: Evaluation, title: str, width: int | None = None) -> str:
+    """The hedgers, best first: risk and its difference to delta's with intervals, and what fits."""
+    width = terminal_width() if width is None else width
+    results = sorted(evaluation.hedgers, key=lambda each: each.risk.value)
+    lines: list[str] = []
+    for count in range(len(_COLUMNS), 3, -1):
+        lines = _table(results, list(_COLUMNS)[:count])
+        if max(map(len, lines)) <= width:
+            break
+    notes = [f"risk: {evaluation.scenario.objective.label} of the loss, in money; lower is better."]
+    notes[0] += " less delta: risk minus that of delta, on the same paths."
+    notes += [f"{each.name}: {each.risk.warning}." for each in results if each.risk.warning]
+    wrapped = [line for note in notes for line in textwrap.wrap(note, width)]
+    return "\n".join([title, "", *lines, "", *wrapped, ""])
+
+
+def _table(results: list[HedgerResult], headings: list[str]) -> list[str]:
+    decimals = _decimals(results)
+    rows = [["hedger", *map(str.strip, headings)]]
+    rows += [[r.name, *[_COLUMNS[heading](r, decimals) for heading in headings]] for r in results]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "-" * (sum(widths) + 2 * len(headings)), *lines[1:]]
+
+
+def _decimals(results: list[HedgerResult]) -> int:
+    """Four for prices of the size of 1 to 100; about as many figures where money is larger."""
+    size = max(abs(value) for r in results for value in (r.risk.value, r.std.value))
+    return 4 if size < 100 else 2 if size < 100_000 else 0
+
+
+def _interval(estimate: Estimate, decimals: int, sign: str = "") -> str:
     if estimate.low is None or estimate.high is None:
         return "none"
-    return f"{estimate.low:.4f}, {estimate.high:.4f}"
+    return f"{estimate.low:{sign}.{decimals}f} to {estimate.high:{sign}.{decimals}f}"
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar on stderr, silent when that is no terminal; shows the latest risk beside it."""
+def progress_bar(title: str, total: int, unit: str) -> Iterator[Bar]:
+    """A bar on stderr with the latest risk beside it; nothing at all where that is no terminal."""
     with tqdm(
-        total=total, desc=title, unit_scale=True, disable=not sys.stderr.isatty(), leave=False
+        total=total,
+        desc=title,
+        unit=f" {unit}",
+        unit_scale=True,
+        dynamic_ncols=True,
+        leave=False,
+        disable=not sys.stderr.isatty(),
     ) as bar:
 
-        def tell(done: int, figure: float) -> None:
+        def tell(done: int, risk: float) -> None:
+            if not math.isnan(risk):
+                bar.set_postfix_str(f"risk {risk:.4f}", refresh=False)
             bar.update(min(done, total) - bar.n)
-            if figure != total and not math.isnan(figure):
-                bar.set_postfix_str(f"risk {figure:.4f}", refresh=False)
 
         yield tell
+
+
+def drop_output() -> None:
+    """Nobody reads stdout any more (``... | head``): let Python's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -101,6 +101,7 @@ def accumulate(log_spot0: float, increments: Tensor) -> Tensor:
     path = increments.new_empty((increments.shape[0] + 1, increments.shape[1]))
     path[0] = log_spot0
     # Row by row: torch.cumsum over the leading dimension is several times slower.
-    for t, increment in enumerate(increments):
-        torch.add(path[t], increment, out=path[t + 1])
+    rows = path.unbind()
+    for before, increment, after in zip(rows, increments.unbind(), rows[1:], strict=False):
+        torch.add(before, increment, out=after)
     return path

@@ -57,15 +57,16 @@ class Merton(Market):
         then their places, uniform) instead of a count for every step: the same law, far less work.
         """
         paths = jump.shape[1]
-        where = {"generator": generator, "device": generator.device}
+        device = generator.device
         longest = float(times[-1].max())
-        mean = torch.tensor(self.intensity * longest * paths, dtype=torch.float64)
-        count = int(torch.poisson(mean.to(generator.device), generator=generator))
-        path = torch.randint(0, paths, (count,), **where)
-        time = torch.rand(count, dtype=torch.float64, **where) * longest
-        size = torch.randn(count, dtype=jump.dtype, **where) * self.jump_std + self.jump_mean
-        ends = times[1:].expand(-1, paths) if times.shape[1] > 1 else times[1:]
-        step = (time >= (ends[:, path] if ends.shape[1] > 1 else ends)).sum(dim=0)
+        mean = torch.tensor(self.intensity * longest * paths, dtype=torch.float64, device=device)
+        count = int(torch.poisson(mean, generator=generator))
+        path = torch.randint(0, paths, (count,), generator=generator, device=device)
+        time = torch.rand(count, dtype=torch.float64, generator=generator, device=device) * longest
+        size = torch.randn(count, dtype=jump.dtype, generator=generator, device=device)
+        size = size * self.jump_std + self.jump_mean
+        ends = times[1:] if times.shape[1] == 1 else times[1:, path]
+        step = (time >= ends).sum(dim=0)
         inside = step < len(jump)
         jump.index_put_((step[inside], path[inside]), size[inside], accumulate=True)
 

@@ -1,6 +1,6 @@
 """Pricing: values and Greeks of claims on market paths."""
 
 from .black_scholes import Greeks, black_scholes
-from .marking import ConstantVolMarking, Marking, MarketVolMarking
+from .marking import ConstantVolMarking, MarketVolMarking, Marking
 
 __all__ = ["ConstantVolMarking", "Greeks", "MarketVolMarking", "Marking", "black_scholes"]

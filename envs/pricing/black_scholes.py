@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 _TINY = 1e-12  # total vols below this are taken as expiry
 
@@ -34,6 +35,7 @@ def black_scholes(
     sign: int,
     rate: float = 0.0,
     dividend: float = 0.0,
+    spot: Tensor | None = None,
 ) -> Greeks:
     """Price and Greeks of a European call (``sign`` +1) or put (-1).
 
@@ -51,32 +53,52 @@ def black_scholes(
         sign: +1 for a call, -1 for a put.
         rate: continuously compounded.
         dividend: continuous yield.
+        spot: ``exp(log_spot)``, if it is at hand.
     """
-    spot = log_spot.exp()
+    spot = log_spot.exp() if spot is None else spot
     root = tau.clamp(min=_TINY**3).sqrt()  # the root of 0 has no derivative
     total = vol * root
     alive = total > _TINY
     s = total.clamp(min=_TINY)
     d1 = (log_spot + ((rate - dividend) * tau - math.log(strike))) / s + s / 2
-    n1 = _normal(sign * d1)
-    n2 = _normal(sign * (d1 - s))
     carry, discount = torch.exp(-dividend * tau), torch.exp(-rate * tau)
-    asset, cash = (sign * carry) * n1, (sign * strike * discount) * n2
+    asset = _normal(d1, sign, sign * carry)
+    cash = _normal(d1 - s, sign, sign * strike * discount)
+    density = _bell(d1, alive * carry)
     # S phi(d1) is formed first: phi underflows to 0 long before S can overflow.
-    density = spot * torch.exp(d1 * d1 * -0.5) * (alive * carry / math.sqrt(2 * math.pi))
-    vega = density * root
-    theta = density * (-0.5 * vol / root.clamp(min=_TINY))
+    scaled = spot * density
+    vega = scaled * root
+    theta = scaled * (-0.5 * vol / root.clamp(min=_TINY))
     if rate or dividend:
         theta = theta + dividend * spot * asset - rate * cash
     return Greeks(
         price=(spot * asset - cash).clamp(min=0),
         delta=asset,
-        gamma=density / (s * (spot * spot).clamp(min=_TINY)),
+        gamma=density / (s * spot.clamp(min=_TINY)),
         vega=vega,
         theta=theta,
     )
 
 
-def _normal(x: Tensor) -> Tensor:
-    """The standard normal distribution function, accurate in the left tail."""
-    return 0.5 * torch.erfc(x * (-1 / math.sqrt(2)))
+def _normal(x: Tensor, sign: int, times: Tensor) -> Tensor:
+    """``times`` N(sign x), N the normal distribution function, accurate in the left tail."""
+    reach, least = _reach(x.dtype)
+    tail = torch.erfc((x * (-sign / math.sqrt(2))).clamp(max=math.sqrt(reach)))
+    return threshold(tail, least, 0.0) * (0.5 * times)
+
+
+def _bell(x: Tensor, times: Tensor) -> Tensor:
+    """``times`` the standard normal density."""
+    reach, least = _reach(x.dtype)
+    bell = torch.exp((x * x * -0.5).clamp(min=-reach))
+    return threshold(bell, least, 0.0) * (times / math.sqrt(2 * math.pi))
+
+
+def _reach(dtype: torch.dtype) -> tuple[float, float]:
+    """Where e^-x is small enough to be 0, and how small that is.
+
+    Just short of where the results of exp(-x) and erfc(sqrt(x)) are no longer normal numbers: from
+    there on both take up to thirty times as long.
+    """
+    reach = -math.log(torch.finfo(dtype).tiny) - 5.0
+    return reach, 1.001 * math.exp(-reach)

@@ -40,6 +40,7 @@ class Marking(Kind):
             sign=claim.sign,
             rate=market.rate,
             dividend=market.dividend,
+            spot=paths.spot,
         )
 
 

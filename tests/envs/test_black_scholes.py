@@ -7,10 +7,12 @@ import math
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import special
 from torch import Tensor
 
 from deephedge.envs.pricing import Greeks, black_scholes
@@ -281,6 +283,21 @@ def test_deep_options_are_the_forward_or_nothing() -> None:
     assert put.price.tolist() == [100.0, 0.0]
     assert (call.gamma == 0).all()
     assert (call.vega == 0).all()
+
+
+def test_hopeless_options_keep_their_digits() -> None:
+    """Far out of the money 1 - N(x) has none left; the tail is computed for itself."""
+    d1 = torch.tensor([-6.0, -9.0, -15.0, -30.0], dtype=FLOAT64)
+    log_moneyness = 0.2 * (d1 - 0.1)  # at vol 0.2 for a year
+    g = black_scholes(
+        math.log(100.0) + log_moneyness,
+        100.0,
+        torch.tensor(1.0, dtype=FLOAT64),
+        torch.tensor(0.2, dtype=FLOAT64),
+        sign=1,
+    )
+    np.testing.assert_allclose(g.delta, special.ndtr(d1.numpy()), rtol=1e-10)
+    assert (g.price > 0).all()
 
 
 def wild(dtype: torch.dtype) -> list[Tensor]:

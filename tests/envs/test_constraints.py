@@ -1,4 +1,4 @@
-"""Limits: the admissible holding nearest to the wish, on whole lots, the same in every namespace."""
+"""Limits: the admissible holding nearest to the wish, on whole lots, alike in every namespace."""
 
 from __future__ import annotations
 
@@ -124,5 +124,5 @@ def test_limits_that_contradict_each_other_are_refused(
 
 @pytest.mark.parametrize("values", [{"lot": 4.0}, {"lower": -0.5, "upper": 0.5, "lot": 1.0}])
 def test_bounds_that_hold_no_lot_are_refused(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="no lot of . fits between"):
+    with pytest.raises(ValueError, match=r"no lot of . fits between"):
         Limits(**values).bounded(REACH)  # type: ignore[arg-type]

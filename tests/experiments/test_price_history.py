@@ -135,11 +135,13 @@ def test_trailing_vol_is_its_definition() -> None:
 def test_sp500_contracts_are_monthly_complete_and_do_not_overlap(
     index: PriceHistory, months: list[Contract]
 ) -> None:
-    assert len(months) == 260  # 13 a year: most last 28 days, from a Friday to a Friday
-    assert [c.start for c in months] == [0, *(c.end for c in months[:-1])]
+    assert len(months) == 239  # 12 a year
+    for contract, following in pairwise(months):
+        assert contract.end <= following.start <= contract.end + 1
+        assert following.start == np.searchsorted(index.dates, contract.dates[0] + 30)
     for contract in months:
         assert contract.dates[-1] <= contract.dates[0] + 30 < index.dates[contract.end + 1]
-        assert 15 <= contract.steps <= 21
+        assert 15 <= contract.steps <= 22
     assert index.dates[months[-1].end] + 30 > index.dates[-1]  # one more would be incomplete
 
 
@@ -176,7 +178,8 @@ def test_contracts_never_wait_for_the_future(gaps: list[int], days: int, known: 
             contracts(PriceHistory(*columns, "made up"), days)
         return
     whole = contracts(PriceHistory(*columns, "made up"), days)
-    assert [c.start for c in whole] == [0, *(c.end for c in whole[:-1])]
+    for contract, following in pairwise(whole):
+        assert dates[following.start] == min(d for d in dates if d >= contract.dates[0] + days)
     for contract in whole:
         assert contract.dates[-1] == max(day for day in dates if day <= contract.dates[0] + days)
     complete = [(c.start, c.end) for c in whole if c.dates[0] + days <= so_far.dates[-1]]

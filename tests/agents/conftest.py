@@ -1,0 +1,61 @@
+"""What the tests of agents share: small problems and short trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deephedge.agents import AgentSettings, Trained, agent_settings, train_agent
+from deephedge.agents import training as training_module
+from deephedge.envs import Scenario, load_scenario
+
+ENVIRONMENTS, EPISODES = 16, 5
+
+
+@pytest.fixture(autouse=True)
+def _few_validation_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_module, "VALIDATION_PATHS", 256)
+
+
+@pytest.fixture(scope="session")
+def short_call() -> Scenario:
+    return load_scenario("short-call")
+
+
+@pytest.fixture(scope="session")
+def three_steps() -> Scenario:
+    """`short-call` with three dates, for what needs no more."""
+    return load_scenario("short-call", {"calendar.steps": "3"})
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., AgentSettings]:
+    """``tiny(name, key=value ...)``: the defaults, lowered to about a second's work."""
+    return _tiny
+
+
+@pytest.fixture(scope="session")
+def trained(short_call: Scenario) -> Callable[[str], Trained]:
+    """``trained(name)``: an agent after a few thousand steps on `short-call`; trained once."""
+    known: dict[str, Trained] = {}
+
+    def train(name: str) -> Trained:
+        if name not in known:
+            known[name] = train_agent(short_call, _tiny(name), seed=1)
+        return known[name]
+
+    return train
+
+
+def _tiny(name: str, **changes: Any) -> AgentSettings:
+    options = dict(agent_settings(name).options)
+    if "batch_size" in options:
+        options["batch_size"] = 64
+    lowered: dict[str, Any] = {
+        "environments": ENVIRONMENTS,
+        "steps": ENVIRONMENTS * 30 * EPISODES,
+        "options": options,
+    }
+    return agent_settings(name, **(lowered | changes))

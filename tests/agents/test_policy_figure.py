@@ -1,0 +1,118 @@
+"""The picture of a policy: the band it shows is the band that is played."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from deephedge.agents import Trained
+from deephedge.agents.policy_figure import draw_band, policy_figure, policy_map
+from deephedge.baselines import BandHedge, DeltaHedge, NoHedge
+from deephedge.envs import Scenario, load_scenario, preset_names
+
+
+@pytest.mark.parametrize("width", [0.05, 0.2])
+def test_the_map_of_a_band_is_the_band(short_call: Scenario, width: float) -> None:
+    found = policy_map(short_call, BandHedge(width=width))
+    np.testing.assert_allclose(found.lower, found.neutral - width, atol=1e-12)
+    np.testing.assert_allclose(found.upper, found.neutral + width, atol=1e-12)
+
+
+def test_delta_has_no_band_and_no_hedge_no_holding(short_call: Scenario) -> None:
+    delta = policy_map(short_call, DeltaHedge())
+    np.testing.assert_array_equal(delta.lower, delta.upper)
+    np.testing.assert_array_equal(delta.lower, delta.neutral)
+    nothing = policy_map(short_call, NoHedge())
+    assert not nothing.lower.any() and not nothing.upper.any()
+
+
+def test_dates_and_spots_are_those_of_the_scenario(short_call: Scenario) -> None:
+    found = policy_map(short_call, DeltaHedge(), spots=41)
+    np.testing.assert_allclose(found.years_left, np.arange(30, 0, -1) / 365, rtol=1e-12)
+    deviation = 0.2 * (30 / 365) ** 0.5
+    np.testing.assert_allclose(
+        np.log(found.spot / 100), np.linspace(-2.5, 2.5, 41) * deviation, atol=1e-12
+    )
+    spread = 0.2 * np.sqrt(found.years_left)[:, None]
+    expected = norm.cdf(np.log(found.spot / 100) / spread + spread / 2)
+    np.testing.assert_allclose(found.neutral, expected, atol=1e-9)
+
+
+def test_holdings_beyond_the_limits_are_not_shown() -> None:
+    scenario = load_scenario("short-call", {"hedges.0.limits": "{lower: 0.2, upper: 0.6}"} | OPEN)
+    found = policy_map(scenario, DeltaHedge())
+    assert found.neutral.min() < 0.0 + 0.1 and found.neutral.max() > 0.9
+    assert found.lower.min() == 0.0 and found.upper.max() == 0.6
+
+
+OPEN = {"hedges.0.limits": "{lower: 0.0, upper: 0.6}"}
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_scenario_can_be_drawn(preset: str) -> None:
+    figure = policy_figure(load_scenario(preset), BandHedge(width=0.1))
+    assert png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "dqn"])
+def test_learned_policies_can_be_drawn(
+    trained: Callable[[str], Trained], short_call: Scenario, name: str
+) -> None:
+    hedger = trained(name).hedger
+    found = policy_map(short_call, hedger)
+    assert (found.lower <= found.upper + 1e-6).all()
+    assert np.ptp(found.upper - found.neutral) > 1e-4
+    assert png(policy_figure(short_call, hedger)).startswith(b"\x89PNG")
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=40)
+    return buffer.getvalue()
+
+
+def test_axes_say_what_they_show(short_call: Scenario) -> None:
+    figure = policy_figure(short_call, BandHedge(width=0.1))
+    surface, band, colours = figure.axes
+    assert (surface.get_xlabel(), surface.get_ylabel()) == ("spot", "days left")
+    assert colours.get_ylabel() == "middle of the band less delta-neutral"
+    assert band.get_title() == "no-trade band, 15 days left"
+    legend = band.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["no trade", "delta-neutral"]
+
+
+def test_the_drawn_band_is_that_of_the_date(short_call: Scenario) -> None:
+    found = policy_map(short_call, BandHedge(width=0.1))
+    axes = Figure().subplots()
+    draw_band(axes, found, 20)
+    assert axes.get_title() == "no-trade band, 10 days left"
+    (area,) = axes.collections
+    corners = area.get_paths()[0].vertices
+    middle = corners[np.isclose(corners[:, 0], found.spot[40])][:, 1]
+    assert {round(float(y), 9) for y in middle} == {
+        round(float(found.lower[20, 40]), 9),
+        round(float(found.upper[20, 40]), 9),
+    }
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found.neutral[20])
+
+
+def test_no_figure_is_left_to_matplotlibs_global_state() -> None:
+    """pyplot would keep every figure of a training in memory."""
+    code = (
+        "import sys\n"
+        "from deephedge.agents.policy_figure import policy_figure\n"
+        "from deephedge.baselines import DeltaHedge\n"
+        "from deephedge.envs import load_scenario\n"
+        "policy_figure(load_scenario('short-call'), DeltaHedge())\n"
+        "pyplot = sys.modules.get('matplotlib.pyplot')\n"
+        "assert pyplot is None or not pyplot.get_fignums()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
