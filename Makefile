@@ -17,7 +17,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-slow format lint type layers wheel check
+.PHONY: help venv dev demo test test-slow format lint type layers results figures wheel check
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -65,6 +65,13 @@ type: dev
 
 layers: dev
 	$(BIN)/lint-imports
+
+# Everything that is published: the results by their commands, the figure and tables from the results.
+results: venv
+	$(BIN)/python docs/make_results.py
+
+figures: venv
+	$(BIN)/python docs/make_figures.py
 
 # Part of the fast suite too; a word of its own for whoever changes the packaging.
 wheel: dev

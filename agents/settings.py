@@ -56,7 +56,7 @@ class AgentSettings(Part):
     collect_steps: Annotated[int, Field(ge=1)] = 1
     warmup_episodes: Annotated[int, Field(ge=0)] = 1
     noise: Annotated[float, Field(ge=0)] = 0.0
-    log_std: float = -2.0
+    log_std: float = -2.5
     log_std_end: float = -4.0
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 

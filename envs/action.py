@@ -20,9 +20,9 @@ Reach = Annotated[float, Field(gt=0)]
 class ActionMap(Kind):
     """Maps the numbers a policy gives for one instrument to that instrument's target holding.
 
-    Instruments are set in the scenario's order with the underlying last, so that its ``centre``, the
-    delta-neutral holding, knows the option holdings just chosen; an option's centre is its present
-    holding. ``reach`` is in position sizes (the sum of ``|quantity|``).
+    Instruments are set in the scenario's order with the underlying last, so that its ``centre``,
+    the delta-neutral holding, knows the option holdings just chosen; an option's centre is its
+    present holding. ``reach`` is in position sizes (the sum of ``|quantity|``).
     """
 
     @property

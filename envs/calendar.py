@@ -22,7 +22,7 @@ class Calendar(Kind):
 
     @abstractmethod
     def times(self, paths: int, generator: torch.Generator) -> Tensor:
-        """Dates in years, float64 ``[steps + 1, 1]``, or ``[steps + 1, paths]`` where they differ."""
+        """Dates in years, float64 ``[steps + 1, 1]``, or ``[steps + 1, paths]`` if they differ."""
 
     @property
     @abstractmethod

@@ -23,7 +23,7 @@ class Cost(Kind):
 
 
 class ProportionalCost(Cost):
-    """``rate |trade| price``: half the bid-ask spread as a fraction of the price (0.002 is 20 bp)."""
+    """``rate |trade| price``: half the bid-ask spread, as a fraction (0.002 is 20 bp)."""
 
     kind: Literal["proportional"] = "proportional"
     rate: NonNegative

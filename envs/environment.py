@@ -25,10 +25,11 @@ class HedgingEnv(gym.Env[Observation, Any]):
     ## Description
     A position (a book of options, usually short) has been taken on for a premium. At every decision
     date the agent chooses holdings of the hedge instruments, pays the cost of trading to them and
-    holds them until the next date. The scenario fixes market, position, costs, limits and objective.
+    holds them until the next date. The scenario fixes market, position, costs, limits, objective.
 
     ## Action space
-    `Box(-1, 1)` with the numbers of the view's action map for every hedge instrument, or `Discrete`.
+    `Box(-1, 1)` with the numbers of the view's action map for every instrument, or `Discrete`.
+
     | map | numbers | meaning |
     |---|---|---|
     | band (default) | 2 | lower and upper edge around the delta-neutral holding |
@@ -59,7 +60,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
     v0: first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -72,11 +73,13 @@ class HedgingEnv(gym.Env[Observation, Any]):
             raise ValueError(f"render_mode {render_mode!r}: choose one of {modes}")
         self.problem = LearningProblem(scenario, view, SCALAR)
         self.scenario = self.problem.scenario
-        self.observation_space = self.problem.observation_space
+        self.observation_space = self.problem.observation_space  # type: ignore[assignment]
         self.action_space = self.problem.action_space
         self.render_mode = render_mode
         self._desk, self._choices = self.problem.desk, self.problem.choices
         self._width = len(self._desk.costs) * self._desk.view.action.width
+        self._first_own = self.problem.first_own
+        self._option_keys = [f"option_holding_{k}" for k in range(self._desk.contract.options)]
         self._stream: EpisodeStream | None = None
         self._t = -1
         self.history: list[dict[str, float]] = []
@@ -121,9 +124,11 @@ class HedgingEnv(gym.Env[Observation, Any]):
         terminated = final or bool(dealt.stopped)
         cash = account.wealth if terminated else account.cash
         level = self.problem.level(account.wealth, cash)
-        start = (before.wealth, before.cash) if t else (0.0, 0.0)
-        books = self.problem.books(start, (account.wealth, cash), dealt, tape, t, terminated)
-        reward = self.problem.earned(books, level - self._level)
+        books = None
+        if tape.reference is not None:
+            start = (before.wealth, before.cash) if t else (0.0, 0.0)
+            books = self.problem.books(start, (account.wealth, cash), dealt, tape, t, terminated)
+        reward = self.problem.earned(level - self._level, books)
         self._account, self._level, self._t = account, level, t + 1
         self._cost += entries.cost
         self._turnover += entries.traded / tape.price[-1][0]
@@ -159,12 +164,12 @@ class HedgingEnv(gym.Env[Observation, Any]):
             raise ValueError(
                 f"action {numbers} has a NaN or infinite entry: give numbers in [-1, 1]"
             )
-        return tuple([min(max(number, -1.0), 1.0) for number in numbers])
+        return tuple([-1.0 if x < -1.0 else 1.0 if x > 1.0 else x for x in numbers])
 
     def _observe(self) -> Observation:
         observation: Observation = self._tape.features[self._t].copy()  # type: ignore[index]
         own = self._desk.own_columns(self._account, self._tape, self._t)
-        for column, value in enumerate(own, start=len(observation) - len(own)):
+        for column, value in enumerate(own, self._first_own):
             observation[column] = value
         return observation
 
@@ -181,8 +186,8 @@ class HedgingEnv(gym.Env[Observation, Any]):
             "vega": tape.vega[t],
             "clipped": clipped,
         }
-        for k, holding in enumerate(account.holding[:-1]):
-            info[f"option_holding_{k}"] = holding
+        for k, key in enumerate(self._option_keys):
+            info[key] = account.holding[k]
         return info
 
     def render(self) -> Any:

@@ -50,9 +50,11 @@ class Known:
         self.scenario = scenario
         self.t = 0
         self.account: Account
+        _protect(*vars(episodes).values())
 
     def _at(self, t: int, account: Account) -> Known:
         self.t, self.account = t, account
+        _protect(account.cash, account.wealth, *account.holding)
         return self
 
     @property
@@ -143,7 +145,7 @@ class Known:
 
     @property
     def neutral(self) -> X:
-        """The underlying's holding that makes the position delta-neutral, no option held, ``[N]``."""
+        """The underlying's delta-neutral holding when no option is held, ``[N]``."""
         return -self._tape.delta[self.t]
 
     def history(self, name: str) -> X:
@@ -158,13 +160,20 @@ class Known:
         return values if len(values) == 1 else values[: self.t + 1]
 
     def observe(self, desk: Desk) -> X:
-        """The observation ``[N, F]`` (float32) of a policy that was trained through ``desk``'s view."""
+        """The observation ``[N, F]`` (float32) of a policy that acts through ``desk``."""
         return self._observed.at(desk, self.t, self.account, self._tape)
 
     def targets(self, desk: Desk, action: X) -> X:
         """The target holdings ``[N, K]`` that ``action [N, width]`` asks for through the view."""
         numbers = tuple(action[..., i] for i in range(action.shape[-1]))
         return stack(desk.targets(numbers, self.account, self._tape, self.t))
+
+
+def _protect(*arrays: X) -> None:
+    """What is shown is the books themselves: a hedger may not write on them."""
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
 
 
 class Observations:

@@ -31,8 +31,8 @@ PILOT_PATHS = 4096
 class LearningProblem:
     """A scenario seen through a view.
 
-    Rewards are divided by the scenario's money scale. ``theta``, the parameter of the pointwise loss,
-    starts at that of a delta hedge and is fixed until `refit`.
+    Rewards are divided by the scenario's money scale. ``theta``, the parameter of the pointwise
+    loss, starts at that of a delta hedge and is fixed until `refit`.
     """
 
     def __init__(self, scenario: str | Scenario, view: View | None, ops: Namespace) -> None:
@@ -87,10 +87,10 @@ class LearningProblem:
             surprise=open_delta * tape.surprise(at),
         )
 
-    def earned(self, books: RewardStep, change: X) -> X:
-        """The scaled reward of a step whose level changed by ``change``."""
+    def earned(self, change: X, books: RewardStep | None) -> X:
+        """The scaled reward of a step that changed the level; a paired one needs its books."""
         reward = self.reward.earned(change)
-        if isinstance(self.reward, PairedReward):
+        if books is not None and isinstance(self.reward, PairedReward):
             reward = reward - self.reward.luck(books, self.objective, self.theta, self.ops)
         return reward * self.scale
 
@@ -109,6 +109,11 @@ class LearningProblem:
     def columns(self) -> list[str]:
         """The names of the observation's columns."""
         return columns(self.desk.features, self.desk.contract)
+
+    @property
+    def first_own(self) -> int:
+        """The first of the observation's own columns, which come last."""
+        return len(self.columns) - len(columns(self.desk.own, self.desk.contract))
 
     @property
     def action_space(self) -> spaces.Box | spaces.Discrete[Any]:

@@ -91,8 +91,8 @@ def step(
 ) -> tuple[Account, Entries]:
     """Trade to ``target`` at t, hold it over (t, t+1], settle what falls due at t+1.
 
-    Evidence: the identity P&L = premium + gains + carry + interest - costs + cash flows, to 1e-9, in
-    tests/envs/test_ledger.py.
+    Evidence: the identity P&L = premium + gains + carry + interest - costs + cash flows, to 1e-9,
+    in tests/envs/test_ledger.py.
     """
     cash, cost, trade = trade_to(account, target, period.price, costs, ops)
     interest = carry = cash_flow = 0.0

@@ -44,8 +44,14 @@ class _Scalar:
     """Python floats: an environment of one path spends its time outside array dispatch."""
 
     abs = staticmethod(abs)
-    minimum = staticmethod(min)
-    maximum = staticmethod(max)
+
+    @staticmethod
+    def minimum(x: float, y: float) -> float:
+        return y if y < x else x  # half the time of min
+
+    @staticmethod
+    def maximum(x: float, y: float) -> float:
+        return y if y > x else x
 
     @staticmethod
     def clip(x: float, low: float, high: float) -> float:

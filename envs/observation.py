@@ -102,7 +102,7 @@ class Contract:
     @cached_property
     def scale(self) -> float:
         """Money: about the price of an at-the-money option on the whole size."""
-        return max(0.4 * self.size * self.spot * self.volatility * self.horizon**0.5, 1e-8)
+        return max(0.4 * self.size * self.spot * self.volatility * math.sqrt(self.horizon), 1e-8)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ FEATURES: dict[str, Feature] = {
 
 
 def _one_step_move(contract: Contract) -> float:
-    return contract.spot * contract.volatility * (contract.horizon / contract.steps) ** 0.5
+    return contract.spot * contract.volatility * math.sqrt(contract.horizon / contract.steps)
 
 
 def _columns(values: Tensor, count: int) -> list[Tensor]:

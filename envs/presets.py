@@ -41,7 +41,8 @@ for _tag, _pattern in {
     )
 # YAML 1.1 would read 010 as eight.
 _Loader.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
+    "tag:yaml.org,2002:int",
+    lambda loader, node: int(loader.construct_scalar(node)),  # type: ignore[arg-type]
 )
 
 
@@ -201,7 +202,7 @@ def _place(fault: ErrorDetails, tree: Any) -> _Place:
     place: _Place = ()
     for part in fault["loc"]:
         if (isinstance(tree, dict) and part in tree) or isinstance(tree, list):
-            place, tree = (*place, part), tree[part]
+            place, tree = (*place, part), tree[part]  # type: ignore[index]
     return (*place, fault["loc"][-1]) if fault["type"] == "missing" else place
 
 

@@ -44,5 +44,5 @@ def picture(history: Sequence[dict[str, Any]], scenario: Scenario) -> NDArray[np
     pnl.set_ylabel("P&L")
     pnl.set_xlabel("decision date")
     pnl.set_xlim(0, len(scenario.calendar.decisions))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

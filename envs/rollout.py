@@ -20,9 +20,9 @@ from .tape import Tape
 class Outcome:
     """What a hedger's episodes came to; arrays are ``[N]``, money, unless said otherwise.
 
-    pnl = premium + gains + carry + interest - cost + cash_flow. ``turnover`` is the sum of
-    |trade| price over the spot at time 0; ``trades`` counts trades; ``clipped`` is how far the limits
-    moved the requested holdings, in units. ``holding`` ``[T, N, K]`` and ``wealth`` ``[T+1, N]`` are
+    pnl = premium + gains + carry + interest - cost + cash_flow. ``turnover`` is the sum of |trade|
+    price over the spot at time 0; ``trades`` counts trades; ``clipped`` is how far the limits moved
+    the requested holdings, in units. ``holding`` ``[T, N, K]`` and ``wealth`` ``[T+1, N]`` are
     recorded on request.
     """
 
@@ -50,8 +50,8 @@ def rollout(
 ) -> Outcome:
     """Hedge all episodes (torch, from `simulate` or `mark`) with one hedger.
 
-    In NumPy the ledger is float64; with ``differentiable`` it runs in torch at the episodes' dtype and
-    gradients flow from the outcome to the hedger.
+    In NumPy the ledger is float64; with ``differentiable`` it runs in torch at the episodes' dtype
+    and gradients flow from the outcome to the hedger.
 
     Raises:
         ValueError: for holdings of the wrong shape or with NaN or infinities.

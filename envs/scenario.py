@@ -32,10 +32,10 @@ class Hedge(Part):
 class Scenario(Part):
     """Market, position, instruments, marking, costs, constraints, calendar, objective, and a view.
 
-    ``hedges`` names listed options first and the underlying last. With ``liquidate`` the holdings are
-    sold at the end, at cost; otherwise they are counted at mid. A position still alive at the end is
-    closed out at its mark. ``loss_limit`` (money) stops and liquidates an episode whose marked loss
-    has reached it.
+    ``hedges`` names listed options first and the underlying last. With ``liquidate`` the holdings
+    are sold at the end, at cost; otherwise they are counted at mid. A position still alive at the
+    end is closed out at its mark. ``loss_limit`` (money) stops and liquidates an episode whose
+    marked loss has reached it.
     """
 
     name: str
@@ -92,8 +92,8 @@ class Scenario(Part):
         count = claim.maturity / step
         if count < 1 - 1e-9:
             raise ValueError(
-                f"{key}: maturity {claim.maturity:g} years is before the first step, {step:g} years: "
-                "lengthen it or take more steps"
+                f"{key}: maturity {claim.maturity:g} years is before the first step, {step:g} "
+                "years: lengthen it or take more steps"
             )
         if count > calendar.steps - 1e-6:  # at the end, or alive there
             return

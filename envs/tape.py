@@ -20,8 +20,8 @@ At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clock
 class Tape:
     """What each date brings; entries are indexed by date first.
 
-    The same class holds NumPy arrays ``[T+1, N]`` (float64), torch tensors, or lists of floats for a
-    single path (`path`): ``entry[at]`` is then an array over paths or one number. The last of the
+    The same class holds NumPy arrays ``[T+1, N]`` (float64), torch tensors, or lists of floats for
+    a single path (`path`): ``entry[at]`` is then an array over paths or one number. The last of the
     instruments is the underlying, so ``price[-1]`` is the spot.
     """
 
@@ -169,7 +169,7 @@ def _delta_hedged(tape: Tape) -> X:
 
 
 def _by_path(dates: tuple[tuple[X, ...], ...], t: X) -> tuple[X, ...]:
-    table = np.asarray(dates)[t]
+    table: X = np.asarray(dates)[t]
     return tuple(table[:, k] for k in range(table.shape[1]))
 
 
@@ -186,6 +186,7 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
     instruments = range(episodes.contract.instruments)
     listed = range(episodes.contract.options)
     carry, growth = episodes.carry, episodes.growth
+    expires = any(any(date) for date in episodes.settles)
     return Tape(
         steps=episodes.steps,
         price=tuple(convert(episodes.price[..., k]) for k in instruments),
@@ -195,8 +196,8 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
         growth=None if growth is None else convert(growth),
         carry=None if carry is None else tuple(convert(carry[..., k]) for k in instruments),
         settles=episodes.settles,
-        settled=tuple(episodes.settled(t) for t in range(episodes.steps + 1)),
-        expires=any(any(date) for date in episodes.settles),
+        settled=tuple(map(episodes.settled, range(episodes.steps + 1))) if expires else (),
+        expires=expires,
         delta=convert(episodes.delta),
         option_delta=tuple(convert(episodes.hedge_delta[..., k]) for k in listed),
         gamma=episodes.gamma,

@@ -29,12 +29,12 @@ KEPT_ENDINGS = 256  # dates with endings that theta is refitted to, at most
 class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
     """`HedgingEnv` for ``num_envs`` paths at once; the datasheet is there.
 
-    Autoreset is SAME_STEP: at the end of an episode the observation is the next one's first, the old
-    one's last is in ``info["final_obs"]``, its last info in ``info["final_info"]``. With one
+    Autoreset is SAME_STEP: at the end of an episode the observation is the next one's first, the
+    old one's last is in ``info["final_obs"]``, its last info in ``info["final_info"]``. With one
     environment and one seed both faces agree bit for bit (tests/envs/test_faces.py).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         "render_modes": [],
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -121,7 +121,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         books = self.problem.books(
             (self._before, self._before_cash), (account.wealth, cash), dealt, tape, at, terminated
         )
-        reward = self.problem.earned(books, level - self._level)
+        reward = self.problem.earned(level - self._level, books)
         self._count(entries, reward)
         pnl = account.wealth - self._before
         self.reward_step = books
@@ -157,6 +157,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             if not self.action_space.contains(actions):
                 raise ValueError(f"an action is not one of the {len(self._choices)} choices")
             actions = self._choices[actions]
+        if actions.dtype.kind not in "fiu":
+            raise ValueError(f"actions of type {actions.dtype}: give numbers in [-1, 1]")
         if not np.isfinite(actions).all():
             raise ValueError("actions have a NaN or infinite entry: give numbers in [-1, 1]")
         return tuple(np.array(actions.clip(-1.0, 1.0).T, dtype=np.float64, order="C"))

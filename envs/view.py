@@ -16,8 +16,9 @@ from .rewards import Reward, TelescopedReward
 class View(Part):
     """Features, action map and reward; a scenario suggests one, an agent may replace it.
 
-    ``features`` null is the default set: time left, moneyness, delta, gamma, holding, what varies in
-    the scenario (vol, step length, listed options) and, unless the objective is entropic, P&L so far.
+    ``features`` null is the default set: time left, moneyness, delta, gamma, holding, what varies
+    in the scenario (vol, step length, listed options) and, unless the objective is entropic, P&L so
+    far.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None

@@ -1,1 +1,23 @@
-"""Experiments."""
+"""Experiments: train, evaluate, compare, backtest, report, and the command line."""
+
+from .backtest import Backtest, backtest
+from .compare import compare
+from .evaluation import Evaluation, HedgerResult, evaluate, example_paths
+from .price_history import PriceHistory, contracts, from_file, sp500
+from .runs import load_run, train_run
+
+__all__ = [
+    "Backtest",
+    "Evaluation",
+    "HedgerResult",
+    "PriceHistory",
+    "backtest",
+    "compare",
+    "contracts",
+    "evaluate",
+    "example_paths",
+    "from_file",
+    "load_run",
+    "sp500",
+    "train_run",
+]

@@ -155,7 +155,7 @@ def train(
             section = judge(problem, [trained], paths=paths, seed=seed, progress=counting)
         write_json(folder / "evaluation.json", section.evaluation.document())
         write_report(folder / "report.html", problem.name, [section], command())
-    _say_evaluations([section.evaluation], as_json, section.evaluation.document())
+    _say_evaluations([section.evaluation], as_json)
     loud(f"report: {folder}/report.html")
 
 
@@ -173,7 +173,7 @@ def evaluate_(
     problem, hedgers = _scenario(scenario, sets), _hedgers(hedger)
     with _evaluation_bar(problem.name, paths) as counting:
         evaluation = evaluate(problem, hedgers, paths, seed, counting)
-    _say_evaluations([evaluation], as_json, evaluation.document())
+    _say_evaluations([evaluation], as_json)
 
 
 @app.command("compare")
@@ -210,7 +210,7 @@ def compare_(
             evaluation_seed=seed,
             watch=watch,
         )
-    _say_evaluations(evaluations, as_json, [each.document() for each in evaluations])
+    _say_evaluations(evaluations, as_json)
     loud(f"report: {folder}/report.html")
 
 
@@ -284,7 +284,7 @@ def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
     overrides = {}
     for item in sets or []:
         key, equals, value = item.partition("=")
-        if not equals:
+        if not (key and equals):
             raise ValueError(f"--set {item!r}: give key.path=value")
         overrides[key] = value
     return load_scenario(name, overrides)
@@ -339,9 +339,10 @@ def _say_json(document: Any) -> None:
     say(json.dumps(document, indent=1, allow_nan=False))
 
 
-def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool, document: Any) -> None:
+def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     if as_json:
-        _say_json(document)
+        documents = [each.document() for each in evaluations]
+        _say_json(documents[0] if len(documents) == 1 else documents)
         return
     for each in evaluations:
         title = f"{each.scenario.name}, {each.paths:,} paths, seed {each.seed}"

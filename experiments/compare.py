@@ -34,7 +34,8 @@ class Watch:
 
 def standard_baselines() -> list[Hedger]:
     """The hedges every report shows."""
-    return [NoHedge(), StaticHedge(), DeltaHedge(), DeltaHedge(every=5), BandHedge()]
+    rules: list[Hedger] = [NoHedge(), StaticHedge(), DeltaHedge(), DeltaHedge(every=5)]
+    return [*rules, BandHedge(), BandHedge(width=0.2)]
 
 
 def compare(
@@ -78,7 +79,7 @@ def _check(scenarios: Sequence[Scenario], agents: Sequence[AgentSettings]) -> No
     """Refuse at once what would fail after the first training."""
     names = [folder_name(scenario.name) for scenario in scenarios]
     if len(set(names)) < len(names):
-        raise ValueError(f"scenarios {names}: a name stands twice; rename one with --set name=...")
+        raise ValueError(f"scenarios {names}: a name stands twice; give one a name of its own")
     algorithms = [settings.algorithm for settings in agents]
     if len(set(algorithms)) < len(algorithms):
         raise ValueError(f"agents {algorithms}: one stands twice; ask for more --seeds instead")

@@ -42,7 +42,7 @@ def facts(scenario: Scenario) -> Facts:
         ("Market", [_market(scenario.market)]),
         ("Position", [*legs, f"premium received: {received}"]),
         ("Hedged with", [hedge(each) for each in scenario.hedges]),
-        ("Calendar", [part(calendar, {"days": "calendar"}), f"a decision {rhythm}", *closing]),
+        ("Calendar", [part(calendar), f"a decision {rhythm}", *closing]),
         ("Marking", [part(scenario.marking, _UNITS)]),
         ("Risk", [f"{objective.label}, in money, of the loss; lower is better"]),
     ]
@@ -63,7 +63,8 @@ def part(described: Part, units: Mapping[str, str] | None = None) -> str:
         if name in ("kind", "decide_every") or value is None:
             continue
         unit = f" {units[name]}" if name in units else ""
-        words.append(f"{name.replace('_', ' ')} {_value(value)}{unit}")
+        drawn = " (drawn for every path)" if isinstance(value, Uniform) else ""
+        words.append(f"{name.replace('_', ' ')} {_value(value)}{unit}{drawn}")
     kind: str = getattr(described, "kind", "")
     return ": ".join(filter(None, [kind, ", ".join(words)]))
 
@@ -104,7 +105,7 @@ def _limits(limits: Limits) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Uniform):
-        return f"{value.low:g} to {value.high:g}, drawn for every path"
+        return f"{value.low:g} to {value.high:g}"
     if isinstance(value, Part):
         return f"({part(value)})"
     if isinstance(value, (list, tuple)):

@@ -5,32 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ..agents.policy_figure import REACH, PolicyMap, draw_band
 from .evaluation import Evaluation, Example, HedgerResult
 from .labels import Label, place_labels
-from .svg import INK, MUTE, PAPER, Pen, drawing, new_figure, pens
+from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, new_figure, pens
 
 Array = NDArray[np.float64]
 
 BINS = 90
-EDGE = 0.001  # quantile at which the P&L axis ends, for the hedger in the middle
+EDGE = 0.005  # quantile at which the P&L axis ends, for a typical hedger
+SHOWN = 0.85  # share of the hedgers whose tail fits the axis: the others may run out of it
 RAREST = 20  # paths: a tail probability rests on so many at least
-NEGLIGIBLE = 0.0005  # a share of paths that is not worth a word
+LESS_MORE = LinearSegmentedColormap.from_list(
+    "less-more", [COLORS["blue"][0], "#ffffff", COLORS["vermilion"][0]]
+)
+NONE_SOME = LinearSegmentedColormap.from_list("none-some", ["#ffffff", COLORS["green"][0]])
+BLACK, WHITE = "#010101", "#fefefe"  # on a heat map, whose colours are the same in the dark
+NOTED = 0.01  # share of paths beyond the axis that is worth a word
 
 
 @drawing()
 def pnl_distribution(evaluation: Evaluation) -> Figure:
     """One histogram of P&L for each hedger, lowest risk on top, with delta's outline behind it.
 
-    Each is as high as its row. A bar marks -VaR 95 %, a triangle -CVaR 95 %. The axis ends at quantiles;
-    what lies beyond is written as a share of paths.
+    Each is as high as its row. A bar marks -VaR 95 %, a triangle -CVaR 95 %. The axis ends at
+    quantiles; what lies beyond is written as a share of paths.
     """
     results = by_risk(evaluation)
     look = pens([result.name for result in evaluation.hedgers])
@@ -70,12 +77,13 @@ def _mark_tail(
         axes.plot([var, var], [base - 0.13, base + 0.13], color=pen.color, linewidth=2.2)
     if low <= cvar <= high:
         axes.plot(cvar, base - 0.09, marker="^", markersize=7, color=pen.color, clip_on=False)
-    text = {"transform": axes.get_yaxis_transform(), "fontsize": 9.5, "va": "bottom"}
+    text: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 9.5}
+    text["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
     axes.text(0.0, base + 0.42, result.name, color=pen.color, fontweight="bold", **text)
     beyond = [float((result.pnl < low).mean()), float((result.pnl > high).mean())]
-    if beyond[0] > NEGLIGIBLE:
+    if beyond[0] > NOTED:
         axes.text(0.0, base + 0.1, f"← {_percent(beyond[0])}", color=MUTE, **text)
-    if beyond[1] > NEGLIGIBLE:
+    if beyond[1] > NOTED:
         axes.text(1.0, base + 0.1, f"{_percent(beyond[1])} →", color=MUTE, ha="right", **text)
 
 
@@ -104,7 +112,10 @@ def loss_tail(evaluation: Evaluation) -> Figure:
     ticks = [share for share in (0.5, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6) if share >= rarest]
     axes.set_yticks(ticks, [_percent(share) for share in ticks])
     axes.minorticks_off()
-    axes.set_xlim(*_span([float(x) for curve in losses.values() for x in (curve[0], curve[-1])]))
+    ends = [float(curve[-1]) for curve in losses.values()]
+    right = 1.1 * float(np.quantile(ends, SHOWN))
+    if right > 0:
+        axes.set_xlim(0.0, right)
     axes.set_xlabel("loss, money")
     axes.set_title("share of paths that lose more", color=MUTE)
     _legend_below(figure, axes)
@@ -115,15 +126,15 @@ def loss_tail(evaluation: Evaluation) -> Figure:
 def cost_against_risk(document: Mapping[str, Any]) -> Figure:
     """Mean cost and risk of every hedger with their intervals, from ``evaluation.json``.
 
-    ``document`` is `Evaluation.document()`. Hedgers far above the others are off the scale: an arrow
-    at the upper edge names them with their risk.
+    ``document`` is `Evaluation.document()`. Hedgers far above the others are off the scale: an
+    arrow at the upper edge names them with their risk.
     """
     hedgers = document["hedgers"]
     look = pens([hedger["name"] for hedger in hedgers])
     figure = new_figure(3.5)
     axes = figure.subplots()
-    bottom, top = _span([end for h in hedgers for end in _ends(h["risk"])])
-    points, labels = [], []
+    bottom, top = span([end for h in hedgers for end in _ends(h["risk"])])
+    labels, occupied = [], []
     for hedger in hedgers:
         pen, cost, risk = look[hedger["name"]], hedger["cost"], hedger["risk"]["value"]
         if risk > top:
@@ -131,17 +142,22 @@ def cost_against_risk(document: Mapping[str, Any]) -> Figure:
             labels.append(Label(f"{hedger['name']}: {risk:.3g}", (cost, top), pen.color))
             continue
         ends = hedger["intervals"]["cost"] or [cost, cost]
-        _cross(axes, (cost, risk), (ends, _ends(hedger["risk"])), pen)
-        points.append((cost, risk))
+        low, high = _ends(hedger["risk"])
+        axes.plot(ends, [risk, risk], color=pen.color, linewidth=1.4)
+        axes.plot([cost, cost], [low, high], color=pen.color, linewidth=1.4)
+        axes.plot(cost, risk, marker=pen.marker, markersize=7, color=pen.color)
+        occupied += [((ends[0], risk), (ends[1], risk)), ((cost, low), (cost, high))]
         labels.append(Label(hedger["name"], (cost, risk), pen.color))
     axes.set_ylim(bottom, top)
     axes.margins(x=0.1)
     delta = next((hedger for hedger in hedgers if hedger["name"] == "delta"), None)
     if delta is not None:
-        axes.axhline(delta["risk"]["value"], color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
+        level = delta["risk"]["value"]
+        axes.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
+        occupied.append(((axes.get_xlim()[0], level), (axes.get_xlim()[1], level)))
     axes.set_xlabel("mean cost of a path, money")
     axes.set_title(f"{document['objective']}, money", color=MUTE)
-    place_labels(axes, points, labels)
+    place_labels(axes, occupied, labels)
     return figure
 
 
@@ -150,14 +166,6 @@ def _ends(estimate: Mapping[str, float | None]) -> list[float]:
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     assert value is not None
     return [value, value] if low is None or high is None else [low, high]
-
-
-def _cross(
-    axes: Axes, at: tuple[float, float], ends: tuple[Sequence[float], Sequence[float]], pen: Pen
-) -> None:
-    axes.plot(ends[0], [at[1], at[1]], color=pen.color, linewidth=1.4)
-    axes.plot([at[0], at[0]], ends[1], color=pen.color, linewidth=1.4)
-    axes.plot(*at, marker=pen.marker, markersize=7, color=pen.color, markeredgecolor=PAPER)
 
 
 @drawing()
@@ -188,14 +196,23 @@ def example_path(example: Example, look: Mapping[str, Pen] | None = None) -> Fig
     for axes in (trades, wealth):
         axes.axhline(0.0, color=MUTE, linewidth=0.8)
     spot.plot(days[example.jumps], example.spot[example.jumps], "v", color=INK, markersize=6)
-    titles = ("spot, money", "holding, units", "trades, units", "P&L so far, money")
+    titles = (
+        "spot, money",
+        "holding of the underlying, units",
+        "its trades, units",
+        "P&L so far, money",
+    )
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, color=MUTE)
         axes.margins(x=0.01)
     wealth.set_xlabel("days")
     figure.align_titles()
     figure.legend(
-        handles=_example_key(example, look), loc="outside lower center", ncols=3, columnspacing=1.2
+        # Two rows, with a jump or without: examples beside each other keep their panels in line.
+        handles=_example_key(example, look),
+        loc="outside lower center",
+        columnspacing=1.2,
+        ncols=(len(example.holdings) + 3) // 2,
     )
     return figure
 
@@ -215,59 +232,58 @@ def _example_key(example: Example, look: Mapping[str, Pen]) -> list[Line2D]:
 
 @drawing()
 def policy_surface(found: PolicyMap) -> Figure:
-    """Where a policy wants to be, less delta-neutral, and how wide its no-trade band is.
+    """Where a policy wants to be less delta-neutral, over spot and days left.
 
-    Over spot and days left; the dashed lines hold 95 % of the spots, and where they lie the policy
-    has been trained.
+    Between the dashed lines lie 95 % of the spots; outside them a policy has seen little.
     """
     middle = (found.lower + found.upper) / 2 - found.neutral
+    return _heat_map(found, middle, LESS_MORE, "middle of the band less delta-neutral, units")
+
+
+@drawing()
+def band_width(found: PolicyMap) -> Figure:
+    """How wide a policy's no-trade band is, over spot and days left, as `policy_surface`."""
     width = found.upper - found.lower
-    panels: list[tuple[str, Array, str, bool]] = [
-        ("middle of the band less delta-neutral, units", middle, "RdBu_r", True)
-    ]
-    if float(width.max()) > 1e-9:
-        panels.append(("width of the no-trade band, units", width, "cividis_r", False))
-    figure = new_figure(0.3 + 2.7 * len(panels))
+    return _heat_map(found, width, NONE_SOME, "width of the no-trade band, units")
+
+
+def _heat_map(found: PolicyMap, values: Array, colors: Colormap, title: str) -> Figure:
+    """Values over spot and days left, by colours that fit those between the dashed lines."""
+    figure = new_figure(4.1)
+    axes = figure.subplots()
     spots, days = _borders(found.spot), _borders(found.years_left * 365)
-    rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    for axes, (title, values, colors, signed) in zip(rows, panels, strict=True):
-        inside = np.abs(values[_visited(found)])
-        reach = max(float(np.quantile(inside, 0.995)), 1e-9)
-        mesh = axes.pcolormesh(
-            spots,
-            days,
-            values,
-            cmap=matplotlib.colormaps[colors],
-            vmin=-reach if signed else 0.0,
-            vmax=reach,
-            rasterized=True,
-        )
-        figure.colorbar(mesh, ax=axes, pad=0.02, extend="both" if signed else "max")
-        for side in _likely(found):
-            axes.plot(side, found.years_left * 365, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
-        axes.set_xlim(spots[0], spots[-1])
-        axes.set_ylim(min(days[-1], 0.0), days[0])
-        axes.grid(visible=False)
-        axes.set_ylabel("days left")
-        axes.set_title(title, color=MUTE)
-    rows[-1].set_xlabel("spot, money")
+    low, high = _likely(found)
+    inside = np.abs(values)[(found.spot >= low[:, None]) & (found.spot <= high[:, None])]
+    reach = max(float(inside.max()), 1e-9)
+    least = -reach if colors is LESS_MORE else 0.0
+    mesh = axes.pcolormesh(
+        spots, days, values, cmap=colors, vmin=least, vmax=reach, rasterized=True
+    )
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, extend="both" if least else "max")
+    bar.locator = MaxNLocator(5)
+    bar.outline.set_visible(False)
+    for side in (low, high):
+        height = found.years_left * 365
+        axes.plot(side, height, color=WHITE, linewidth=2.6, alpha=0.8)
+        axes.plot(side, height, color=BLACK, linewidth=1.0, linestyle=(0, (4, 2)))
+    axes.set_xlim(spots[0], spots[-1])
+    axes.set_ylim(days[-1], days[0])
+    axes.grid(visible=False)
+    axes.set_xlabel("spot, money")
+    axes.set_ylabel("days left")
+    axes.set_title(title, color=MUTE)
     return figure
 
 
 def _likely(found: PolicyMap) -> tuple[Array, Array]:
-    """The spots that are two standard deviations away at every date, ``[T]`` each."""
-    logs = np.log(found.spot)
+    """The spots that are two standard deviations away at every date, ``[T]`` each.
+
+    At the start, where the spot is known, as at the next date.
+    """
+    logs, left = np.log(found.spot), found.years_left
     start, deviation = (logs[0] + logs[-1]) / 2, (logs[-1] - logs[0]) / (2 * REACH)
-    elapsed = np.sqrt(1.0 - found.years_left / found.years_left[0])
+    elapsed = np.sqrt(1.0 - np.minimum(left, left[:2].min()) / left[0])
     return np.exp(start - 2 * deviation * elapsed), np.exp(start + 2 * deviation * elapsed)
-
-
-def _visited(found: PolicyMap) -> NDArray[np.bool_]:
-    """Between them, ``[T, M]``; at the start the nearest spot."""
-    low, high = (side[:, None] for side in _likely(found))
-    inside = (found.spot >= low) & (found.spot <= high)
-    inside[0, len(found.spot) // 2] = True
-    return np.asarray(inside)
 
 
 def _borders(centres: Array) -> Array:
@@ -280,10 +296,10 @@ def _borders(centres: Array) -> Array:
 
 @drawing()
 def no_trade_band(found: PolicyMap, color: str = INK) -> Figure:
-    """Inside which holdings a policy does not trade, early, midway and late, beside delta-neutral."""
+    """Inside which holdings a policy does not trade: early, midway and late."""
     steps = len(found.years_left)
     dates = sorted({round(share * (steps - 1)) for share in (0.1, 0.5, 0.9)})
-    figure = new_figure(0.9 + 1.6 * len(dates))
+    figure = new_figure(0.9 + 1.2 * len(dates))
     rows = figure.subplots(len(dates), sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, date in zip(rows, dates, strict=True):
         axes.set_prop_cycle(color=[color])
@@ -294,27 +310,31 @@ def no_trade_band(found: PolicyMap, color: str = INK) -> Figure:
         axes.set_ylabel("")
         axes.set_title(f"holding, units, {found.years_left[date] * 365:.3g} days left", color=MUTE)
         axes.margins(x=0.0)
-        handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
     rows[-1].set_xlabel("spot, money")
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    _legend_below(figure, rows[-1])
     return figure
 
 
 @drawing()
 def learning_curve(
     curves: Mapping[str, Sequence[tuple[int, float]]],
-    delta_risk: float,
+    delta_risk: float | None,
     look: Mapping[str, Pen] | None = None,
 ) -> Figure:
     """Validation risk against environment steps, a line for each training, and delta's risk.
 
-    ``look`` has the pens of the page's other figures.
+    ``delta_risk`` is null where it is not known; ``look`` has the pens of the page's other figures.
     """
     look = pens(list(curves)) if look is None else look
     figure = new_figure(3.5)
     axes = figure.subplots()
-    axes.axhline(delta_risk, color=INK, linewidth=1.2, linestyle=(0, (5, 1.6)), label="delta")
+    risks_seen = [risk for curve in curves.values() for _, risk in curve]
+    low, high = span(risks_seen)
+    if delta_risk is not None:
+        axes.axhline(delta_risk, color=INK, linewidth=1.2, linestyle=(0, (5, 1.6)), label="delta")
+        pad = 0.05 * (max(high, delta_risk) - min(low, delta_risk))
+        low, high = min(low, delta_risk - pad), max(high, delta_risk + pad)
     for name, curve in curves.items():
         steps, risks = zip(*curve, strict=True)
         pen = look[name]
@@ -327,9 +347,9 @@ def learning_curve(
             markersize=3.5,
             label=name,
         )
-    axes.set_ylim(*_span([delta_risk] + [risk for curve in curves.values() for _, risk in curve]))
+    axes.set_ylim(low, high)
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(lambda steps, _: _count(steps))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.set_title("risk on validation paths, money", color=MUTE)
     _legend_below(figure, axes)
@@ -342,8 +362,9 @@ def by_risk(evaluation: Evaluation) -> list[HedgerResult]:
 
 
 def _window(samples: Sequence[Array]) -> tuple[float, float]:
-    """The P&L axis: the quantiles of the hedger in the middle, so that none flattens the others."""
-    low, high = np.median([np.quantile(s, [EDGE, 1 - EDGE]) for s in samples], axis=0)
+    """The P&L axis: quantiles of the hedgers in the middle, so that none flattens the others."""
+    low = np.quantile([np.quantile(sample, EDGE) for sample in samples], 0.4)
+    high = np.quantile([np.quantile(sample, 1 - EDGE) for sample in samples], 0.6)
     pad = 0.02 * (high - low) or 0.5
     return float(low - pad), float(high + pad)
 
@@ -354,7 +375,7 @@ def _heights(pnl: Array, edges: Array) -> Array:
     return np.asarray(counts / max(counts.max(), 1.0))
 
 
-def _span(values: Sequence[float]) -> tuple[float, float]:
+def span(values: Sequence[float]) -> tuple[float, float]:
     """An axis for risks: as far above the median as six times the way down to the lowest."""
     low, median, high = min(values), float(np.median(values)), max(values)
     shown = [value for value in values if value <= median + 6 * (median - low)]
@@ -365,13 +386,6 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
-
-
-def _count(steps: float) -> str:
-    for unit, name in ((1e6, "M"), (1e3, "k")):
-        if abs(steps) >= unit:
-            return f"{steps / unit:g}{name}"
-    return f"{steps:g}"
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -14,7 +14,11 @@ from .svg import MUTE
 RINGS = (9.0, 14.0, 22.0, 32.0, 44.0, 58.0)  # distances tried, points
 SIDES = 16  # directions tried on each
 NEAR = 14.0  # from further away a line leads to the point
-SPACE = 2.0  # about a label and a point, points
+HALF = 2.5  # half the width of a line with some air, points
+SPACE = 1.0  # about a label and a point, points
+
+
+Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,19 @@ class Label:
     color: str
 
 
-def place_labels(
-    axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[Label]
-) -> None:
+def place_labels(axes: Axes, occupied: Sequence[Line], labels: Sequence[Label]) -> None:
     """Put each label at the nearest place that is free and inside the axes.
+
+    ``occupied`` are upright and level lines of the data that no label may cover.
 
     A label that finds none is left out. Call it last: it fixes the layout.
     """
-    figure = axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()
     transform, inside = axes.transData.transform, axes.get_window_extent()
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in map(transform, points)]
+    taken = [Bbox(transform(line)).padded(HALF) for line in occupied]
+    taken += [Bbox([transform(label.at)] * 2).padded(2 * HALF) for label in labels]
     for label in labels:
         drawn = axes.annotate(
             label.text,
@@ -62,8 +68,9 @@ def place_labels(
             if _within(box, inside) and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 drawn.set_position((dx, dy))
-                if max(abs(dx) - size.width / 2, abs(dy) - size.height / 2) < NEAR:
-                    drawn.arrow_patch.set_visible(False)
+                far = max(abs(dx) - size.width / 2, abs(dy) - size.height / 2) >= NEAR
+                assert drawn.arrow_patch is not None
+                drawn.arrow_patch.set_visible(far)
                 break
         else:
             drawn.remove()
@@ -78,4 +85,6 @@ def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
 
 
 def _within(box: Bbox, frame: Bbox) -> bool:
-    return box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+    return bool(
+        box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+    )

@@ -180,10 +180,10 @@ def trailing_vol(close: Floats) -> Floats:
 def contracts(history: PriceHistory, days: int = 30) -> list[Contract]:
     """Cut a history into complete contracts that do not overlap, one after the other.
 
-    A contract starts at a trading day and expires at the last one within ``days`` calendar days; the
-    next one starts at the first trading day that is ``days`` or more after it (if each started at
-    the expiry before, all would soon run from Friday to Friday, 28 days). It is complete when the
-    history reaches ``days`` calendar days past its start.
+    A contract starts at a trading day and expires at the last one within ``days`` calendar days;
+    the next one starts at the first trading day that is ``days`` or more after it (if each started
+    at the expiry before, all would soon run from Friday to Friday, 28 days). It is complete when
+    the history reaches ``days`` calendar days past its start.
 
     Args:
         history: the closes and vols.

@@ -19,9 +19,11 @@ from . import figures
 from .evaluation import Evaluation, Example, HedgerResult
 from .facts import definition, facts
 from .statistics import Estimate
-from .svg import Pen, inline_svg, page_colors, pens
+from .svg import Pen, inline_svg, page_color, page_colors, pens
 from .wording import digits, interval, number, standing, verdict
 
+LEARNING = "Learning"
+NO_BAND = 1e-9  # units
 LIBRARIES = ("torch", "stable-baselines3", "numpy")
 # The lesser figures, by the name of the result's attribute.
 FIGURES = {
@@ -146,17 +148,19 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
     for result in results:
         row: dict[str, Any] = {
             "name": result.name,
-            "color": _variable(look[result.name]),
+            "color": page_color(look[result.name].color),
             "risk": number(result.risk.value, of_risk),
             "risk_interval": interval(result.risk, of_risk),
             "standing": "reference" if result.name == "delta" else "",
+            "sign": "",
         }
         difference = result.versus_delta
         if difference is not None:
             row |= {
                 "difference": number(difference.value, of_difference, signed=True),
                 "difference_interval": interval(difference, of_difference, signed=True),
-                "standing": standing(difference),
+                "standing": (found := standing(difference)),
+                "sign": {"better": "▼ ", "worse": "▲ "}.get(found, ""),
                 "bar": _bar(difference, low, high),
             }
         rows.append(row)
@@ -176,14 +180,12 @@ def _bar(difference: Estimate, low: float, high: float) -> dict[str, Any]:
     def place(value: float) -> str:
         return f"{100 * min(max((value - low) / (high - low), 0.0), 1.0):.1f}%"
 
-    ends = [place(end) for end in _ends(difference)]
-    off = difference.value > high
-    return {"zero": place(0.0), "ends": ends, "at": None if off else place(difference.value)}
-
-
-def _variable(pen: Pen) -> Markup:
-    """The pen's colour as the page's variable."""
-    return Markup(page_variable(pen.color))
+    ends, value = _ends(difference), difference.value
+    return {
+        "zero": place(0.0),
+        "ends": [place(end) for end in ends] if ends[0] < high else None,
+        "at": place(value) if value <= high else None,
+    }
 
 
 def _details(results: Sequence[HedgerResult]) -> dict[str, Any]:
@@ -207,3 +209,109 @@ def _details(results: Sequence[HedgerResult]) -> dict[str, Any]:
         rows.append((result.name, cells, result.gap_closed))
     closed = any(result.gap_closed is not None for result in results)
     return {"columns": list(columns.values()), "rows": rows, "gap": closed}
+
+
+def _trainings(section: Section) -> list[tuple[str, str, str, str]]:
+    """Each training's length, its lowest validation risk, and when that was reached."""
+    risks = [Estimate(risk, None, None) for c in section.curves.values() for _, risk in c]
+    decimals = digits(risks)
+    rows = []
+    for name, curve in section.curves.items():
+        at, lowest = min(curve, key=lambda point: point[1])
+        rows.append((name, f"{curve[-1][0]:,}", number(lowest, decimals), f"{at:,}"))
+    return rows
+
+
+def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, Any]]:
+    """The figures under their headings, empty groups left out."""
+    made = [
+        ("Outcomes", _outcomes(section.evaluation)),
+        ("Single paths", _paths(section.examples, look)),
+        (LEARNING, _learning(section, look)),
+        *[(f"Policy {name}", _policy(found, look[name])) for name, found in section.maps.items()],
+    ]
+    groups, count = [], 0
+    for heading, plates in made:
+        shown = []
+        for figure, title, text in plates:
+            count += 1
+            caption = text.replace(" %", "\u00a0%")
+            drawn = inline_svg(figure, f"{key}f{count}", title, caption)
+            shown.append({"svg": Markup(drawn), "title": title, "caption": caption})
+        if shown:
+            trainings = _trainings(section) if heading == LEARNING else []
+            groups.append({"heading": heading, "figures": shown, "trainings": trainings})
+    return groups
+
+
+_Captioned = Iterator[tuple[Figure, str, str]]
+
+
+def _outcomes(evaluation: Evaluation) -> _Captioned:
+    results = figures.by_risk(evaluation)
+    behind = ", with delta's outline behind" if len(results) > 1 else ""
+    yield (
+        figures.pnl_distribution(evaluation),
+        "P&L of every hedger",
+        f"Lowest risk on top, each as high as its row{behind}. The bar marks minus VaR 95 %, the "
+        "triangle minus CVaR 95 %. Shares of 1 % and more that lie beyond the axis have an arrow.",
+    )
+    yield (
+        figures.loss_tail(evaluation),
+        "The tail of the losses",
+        "How large a share of the paths loses more than an amount, on a logarithmic scale: further "
+        f"left is better. A curve ends where {figures.RAREST} paths are left, or at the frame.",
+    )
+    yield (
+        figures.cost_against_risk(evaluation.document()),
+        "Cost against risk",
+        "Towards the lower left is better. Crosses are 95 % intervals, each hedger for itself; the "
+        "paired differences in the table are sharper. The dashed line is the risk of delta. A name "
+        "with a number at the upper edge is off the scale.",
+    )
+
+
+def _paths(examples: Sequence[Example], look: dict[str, Pen]) -> _Captioned:
+    for example in examples:
+        jumps = len(example.jumps)
+        jumped = f" It jumps {'once' if jumps == 1 else f'{jumps} times'}." if jumps else ""
+        ends = [f"{name} {number(wealth[-1], 2, True)}" for name, wealth in example.wealth.items()]
+        yield (
+            figures.example_path(example, look),
+            f"{example.title[:1].upper()}{example.title[1:]}",
+            f"From {example.spot[0]:.4g} to {example.spot[-1]:.4g}.{jumped} P&L at the end: "
+            f"{', '.join(ends)}.",
+        )
+
+
+def _learning(section: Section, look: dict[str, Pen]) -> _Captioned:
+    delta = [r.risk.value for r in section.evaluation.hedgers if r.name == "delta"]
+    if section.curves:
+        yield (
+            figures.learning_curve(section.curves, delta[0] if delta else None, look),
+            "Risk while training",
+            "On validation paths; the policy with the lowest is kept. The dashed line is the risk "
+            "of delta on the paths of the table. What lies far above is cut off.",
+        )
+
+
+def _policy(found: PolicyMap, pen: Pen) -> _Captioned:
+    yield (
+        figures.policy_surface(found),
+        "Where it wants to be",
+        "The holding it trades around: orange is more than delta-neutral, blue less. Between the "
+        "dashed lines lie 95 % of the spots; outside them the policy has seen little.",
+    )
+    if (found.upper - found.lower).max() > NO_BAND:
+        yield (
+            figures.band_width(found),
+            "How much it lets pass",
+            "The width of the band of holdings that it leaves as they are: white is none.",
+        )
+    yield (
+        figures.no_trade_band(found, pen.color),
+        "Inside which holdings it does not trade",
+        "A holding inside the band is kept, one outside is brought to the nearest edge; a band "
+        "without width is a target. All three as if nothing was gained or lost before and no "
+        "option is held.",
+    )

@@ -151,6 +151,7 @@ def run_config(scenario: Scenario, settings: AgentSettings, seed: int) -> str:
         "seed": seed,
         "threads": torch.get_num_threads(),
         "agent": json.loads(settings.model_dump_json()),
+        "view": json.loads(view_of(scenario, settings).model_dump_json()),
         "scenario": read_yaml(dump_scenario(scenario), scenario.name),
     }
     return dump_yaml(tree)

@@ -81,7 +81,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Matplotlib's own defaults with the house style on them, whatever the user has set; for a while.
+    """Matplotlib's defaults and the house style, whatever the user has set, for a while.
 
     Also a decorator.
     """
@@ -91,9 +91,7 @@ def drawing() -> Iterator[None]:
 
 def new_figure(height: float) -> Figure:
     """An empty figure of the common width and ``height`` inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,8 @@ def svg(figure: Figure) -> str:
     text = io.StringIO()
     with drawing():
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=metadata)
+        # Not savefig, which draws everything twice for no other result.
+        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
     return text.getvalue()
 
 
@@ -144,8 +143,8 @@ def inline_svg(figure: Figure, prefix: str, title: str, description: str) -> str
     """The figure as an element of a page.
 
     It is as wide as its container, takes its colours from the page's variables and its font from
-    the page, and is announced by ``title`` and ``description``. Ids begin with ``prefix``, for other
-    figures on the page have the same.
+    the page, and is announced by ``title`` and ``description``. Ids begin with ``prefix``, since
+    other figures on the page have the same.
     """
     root = ElementTree.fromstring(svg(figure))
     bare = _without_namespaces(root)
@@ -202,7 +201,12 @@ def _tidy(root: ElementTree.Element, prefix: str) -> None:
 
 def _of_page(declarations: str) -> str:
     without_font = re.sub(r"font-family:[^;]*(;\s*|$)", "", declarations)
-    return re.sub(r"#[0-9a-f]{6}", lambda c: _VARIABLES.get(c[0], c[0]), without_font)
+    return re.sub(r"#[0-9a-f]{6}", lambda found: page_color(found[0]), without_font)
+
+
+def page_color(color: str) -> str:
+    """A colour of the house as the page's variable; any other as it is."""
+    return _VARIABLES.get(color, color)
 
 
 def page_colors(dark: bool) -> str:

@@ -18,6 +18,10 @@ from .statistics import Estimate
 WIDE = 150  # columns, where the output is no terminal
 LEAST = 60  # columns; a narrower terminal wraps
 
+_BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
+)
+
 Bar = Callable[[int, float], None]
 
 
@@ -108,8 +112,9 @@ def progress_bar(title: str, total: int, unit: str) -> Iterator[Bar]:
     with tqdm(
         total=total,
         desc=title,
-        unit=f" {unit}",
+        unit=unit,
         unit_scale=True,
+        bar_format=_BAR,
         dynamic_ncols=True,
         leave=False,
         disable=not sys.stderr.isatty(),

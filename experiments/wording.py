@@ -8,19 +8,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import statistics
-from .evaluation import Evaluation, HedgerResult
+from .evaluation import Evaluation
 from .statistics import Estimate
 from .svg import is_rule
 
 
 def digits(estimates: Sequence[Estimate | None]) -> int:
-    """Decimals for a column: two figures of the middle interval's half-width."""
+    """Decimals for a column: two figures of the middle interval, four of the middle value."""
     known = [estimate for estimate in estimates if estimate is not None]
     widths = [(e.high - e.low) / 2 for e in known if e.low is not None and e.high is not None]
     positive = [width for width in widths if width > 0]
-    largest = max((abs(e.value) for e in known), default=0.0)
-    scale = float(np.median(positive)) if positive else largest / 100
-    return 0 if scale == 0 else min(max(1 - math.floor(math.log10(scale)), 0), 6)
+    sizes = [abs(e.value) for e in known if e.value]
+    if not sizes:
+        return 1
+    decimals = 3 - math.floor(math.log10(float(np.median(sizes))))
+    if positive:
+        decimals = min(decimals, 1 - math.floor(math.log10(float(np.median(positive)))))
+    return min(max(decimals, 0), 6)
 
 
 def number(value: float, decimals: int, signed: bool = False) -> str:
@@ -32,9 +36,11 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate, decimals: int, signed: bool = False) -> str:
-    """``[low, high]``, or that there is none."""
+    """``[low, high]``, or that there is none, or nothing to be uncertain of."""
     if estimate.low is None or estimate.high is None:
         return "no interval"
+    if estimate.low == estimate.high:
+        return "on every path"
     low, high = (number(end, decimals, signed) for end in (estimate.low, estimate.high))
     return f"[{low}, {high}]"
 
@@ -55,41 +61,36 @@ def verdict(evaluation: Evaluation) -> str:
     """
     ordered = sorted(evaluation.hedgers, key=lambda result: result.risk.value)
     best = ordered[0]
-    clauses = [f"{best.name} has the lowest risk, {_figure(best.risk)}"]
+    decimals = digits([result.risk for result in ordered])
+    risk = f"{number(best.risk.value, decimals)} {interval(best.risk, decimals)}"
+    clauses = [f"{best.name} has the lowest risk, {risk}"]
     if best.versus_delta is not None:
-        clauses.append(_against(best.versus_delta, "delta"))
-    rivals = [result for result in ordered if is_rule(result.name) != is_rule(best.name)]
-    rival = rivals[0] if rivals else ordered[1] if len(ordered) > 1 else None
-    if rival is not None and (rival.name != "delta" or best.versus_delta is None):
-        sort = "rule" if is_rule(rival.name) else "policy"
-        title = f"{rival.name}, the best {sort}," if rivals else f"{rival.name}, the next,"
-        clauses.append(f"{title} is {_against(_paired(evaluation, rival, best), best.name)}")
+        clauses[0] += f", {_against(best.versus_delta, 'delta', decimals)}"
+    rivals = [result for result in ordered[1:] if is_rule(result.name) != is_rule(best.name)]
+    if rivals:
+        rival, title = rivals[0], "the best rule" if is_rule(rivals[0].name) else "the best policy"
+    elif len(ordered) > 1:
+        rival, title = ordered[1], "the next"
+    else:
+        return f"{clauses[0]}; no other hedger was evaluated."
+    # Where the rival is delta, the first clause has said it.
+    if rival.name != "delta" or best.versus_delta is None:
+        gap = statistics.difference(evaluation.scenario.objective, -rival.pnl, -best.pnl)
+        clauses.append(f"{rival.name}, {title}, is {_against(gap, best.name, decimals)}")
         if best.name != "delta" and rival.versus_delta is not None:
-            clauses[-1] += f", and {_against(rival.versus_delta, 'delta')}"
-    return "; ".join([", ".join(clauses[:2]), *clauses[2:]]) + "."
+            clauses[-1] += f" and {_against(rival.versus_delta, 'delta', decimals)}"
+    return "; ".join(clauses) + "."
 
 
-def _paired(evaluation: Evaluation, one: HedgerResult, other: HedgerResult) -> Estimate:
-    return statistics.difference(evaluation.scenario.objective, -one.pnl, -other.pnl)
-
-
-def _figure(estimate: Estimate) -> str:
-    decimals = digits([estimate])
-    return f"{number(estimate.value, decimals)} {interval(estimate, decimals)}"
-
-
-def _against(difference: Estimate, name: str) -> str:
+def _against(difference: Estimate, name: str, decimals: int) -> str:
     """How far a risk is below or above that of ``name``, or that the paths do not tell."""
-    decimals = digits([difference])
     found = standing(difference)
-    if found in ("better", "worse"):
-        assert difference.low is not None
-        assert difference.high is not None
-        ends = sorted((abs(difference.low), abs(difference.high)))
-        low, high = (number(end, decimals) for end in ends)
-        side = "below" if found == "better" else "above"
-        return f"{number(abs(difference.value), decimals)} [{low}, {high}] {side} {name}"
     signed = number(difference.value, decimals, signed=True)
-    if found == "no interval":
+    if difference.low is None or difference.high is None:
         return f"{signed} from {name} with no honest interval"
-    return f"not told apart from {name} ({signed} {interval(difference, decimals, signed=True)})"
+    if found == "not told apart":
+        return f"{found} from {name} ({signed} {interval(difference, decimals, signed=True)})"
+    low, high = sorted((abs(difference.low), abs(difference.high)))
+    size = Estimate(abs(difference.value), low, high)
+    side = "below" if found == "better" else "above"
+    return f"{number(size.value, decimals)} {interval(size, decimals)} {side} {name}"

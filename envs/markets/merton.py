@@ -16,7 +16,8 @@ from .market import Market, MarketPaths, NonNegative, Uniform, accumulate, draw
 class Merton(Market):
     """GBM with lognormal jumps: ``intensity`` a year, log-jumps of ``jump_mean`` and ``jump_std``.
 
-    The drift of the diffusion is lowered by intensity (E[e^J] - 1), so that d log E[S] / dt = drift.
+    The drift of the diffusion is lowered by intensity (E[e^J] - 1), so that d log E[S] / dt =
+    drift.
     Source: Merton, "Option Pricing when Underlying Stock Returns are Discontinuous", 1976.
     Evidence: tests/envs/test_markets.py.
     """
@@ -53,8 +54,9 @@ class Merton(Market):
     def _scatter_jumps(self, jump: Tensor, times: Tensor, generator: torch.Generator) -> None:
         """Add the jumps of all paths to ``jump [T, N]``.
 
-        Jumps are rare, so the points of the Poisson process on paths x time are drawn (their number,
-        then their places, uniform) instead of a count for every step: the same law, far less work.
+        Jumps are rare, so the points of the Poisson process on paths x time are drawn (their
+        number, then their places, uniform) instead of a count for every step: the same law, far
+        less work.
         """
         paths = jump.shape[1]
         device = generator.device

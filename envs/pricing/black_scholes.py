@@ -15,8 +15,8 @@ _TINY = 1e-12  # total vols below this are taken as expiry
 class Greeks(NamedTuple):
     """A price and its derivatives, each ``[T+1, N]``.
 
-    ``delta`` dV/dS, ``gamma`` d2V/dS2, ``vega`` dV/dsigma (for a move of 1.00 in vol), ``theta`` dV/dt
-    per year of calendar time.
+    ``delta`` dV/dS, ``gamma`` d2V/dS2, ``vega`` dV/dsigma (for a move of 1.00 in vol), ``theta``
+    dV/dt per year of calendar time.
     """
 
     price: Tensor
@@ -39,11 +39,11 @@ def black_scholes(
 ) -> Greeks:
     """Price and Greeks of a European call (``sign`` +1) or put (-1).
 
-    With x = log(S / strike), s = vol sqrt(tau), d1 = (x + (rate - dividend) tau) / s + s / 2,
-    d2 = d1 - s: V = sign (S e^{-q tau} N(sign d1) - strike e^{-r tau} N(sign d2)). At expiry or zero
-    vol the price is intrinsic, gamma, vega and theta's decay are 0 and delta is the limit (1/2 at the
-    strike). Source: Black and Scholes, 1973; Merton, 1973. Evidence: tests/envs/test_black_scholes.py
-    (QuantLib, central differences, parity, limits).
+    With x = log(S / strike), s = vol sqrt(tau), d1 = (x + (rate - dividend) tau) / s + s / 2, d2 =
+    d1 - s: V = sign (S e^{-q tau} N(sign d1) - strike e^{-r tau} N(sign d2)). At expiry or zero vol
+    the price is intrinsic, gamma, vega and theta's decay are 0 and delta is the limit (1/2 at the
+    strike). Source: Black and Scholes, 1973; Merton, 1973. Evidence:
+    tests/envs/test_black_scholes.py (QuantLib, central differences, parity, limits).
 
     Args:
         log_spot: ``[T+1, N]``, the logarithm of the spot.

@@ -19,6 +19,7 @@ from deephedge.agents.random_state import global_generators
 from deephedge.agents.replay import HedgingReplayBuffer
 from deephedge.envs import Scenario, View, load_scenario
 from deephedge.envs.action import BandAction, DiscreteAction, TargetAction
+from deephedge.envs.rewards import AccountingReward, PairedReward
 
 ON_POLICY = ["ppo", "a2c", "recurrent-ppo"]
 CONTINUOUS = ["sac", "tqc", "td3", "ddpg"]
@@ -176,11 +177,12 @@ def test_the_first_actions_are_close_to_the_resting_band(
 
 def test_the_view_spells_out_what_the_policy_sees(three_steps: Scenario, tiny: Tiny) -> None:
     """So that a default that depends on the scenario does not change it later."""
-    view = view_of(three_steps, tiny("ppo"))
+    settings = tiny("ppo", action=None, reward=None)
+    view = view_of(three_steps, settings)
     assert view.features == three_steps.features
-    assert (view.action, view.reward) == (three_steps.view.action, three_steps.view.reward)
-    assert view_of(three_steps, tiny("ppo", action=TargetAction())).action == TargetAction()
-    assert view_of(three_steps, tiny("dqn")).action == agent_settings("dqn").action
+    assert (view.action, view.reward) == (three_steps.view.action, PairedReward())
+    changed = view_of(three_steps, tiny("ppo", action=TargetAction(), reward=AccountingReward()))
+    assert (changed.action, changed.reward) == (TargetAction(), AccountingReward())
 
 
 def test_a2c_learns_from_the_whole_rollout_at_once(short_call: Scenario, tiny: Tiny) -> None:

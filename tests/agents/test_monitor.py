@@ -18,7 +18,9 @@ from stable_baselines3.common.logger import (
     Logger,
     TensorBoardOutputFormat,
 )
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 from deephedge.agents import AgentSettings, PolicyHedger
 from deephedge.agents.factory import make_model, view_of

@@ -32,14 +32,29 @@ LOSSES: dict[str, Callable[[Any, tuple[float, ...]], Any]] = {
 
 
 class Stored(NamedTuple):
-    """A transition as it was stored."""
+    """A transition as it was stored; money."""
 
     path: int
     before: float  # wealth
     after: float
     cash_change: float
-    reward: float  # as the environment gave it
+    reward: float  # as the environment gave it, per money scale
     last: bool
+    luck: tuple[float, float, float]  # what a paired reward takes off
+
+
+def telescoped(step: Stored, loss: Callable[[float], float]) -> float:
+    return loss(-step.before) - loss(-step.after)
+
+
+def paired(step: Stored, loss: Callable[[float], float]) -> float:
+    """Less the reference's own, and the surprise at the marginal value of money before it."""
+    before, after, surprise = step.luck
+    marginal = (loss(-step.before) - loss(-step.before - 1e-6)) / 1e-6
+    return telescoped(step, loss) - (loss(-before) - loss(-after)) - marginal * surprise
+
+
+REWARDS = {"telescoped": telescoped, "paired": paired}
 
 
 class Filled(NamedTuple):
@@ -74,8 +89,12 @@ def filled(
         float_rewards = rewards.astype(np.float32)
         buffer.add(observation, next_observation, actions, float_rewards, ended, [{}] * N)
         after = info["wealth"]
-        assert env.reward_step is not None
-        cash_after = np.where(ended, after, env.reward_step.cash_after)
+        books = env.reward_step
+        assert books is not None
+        cash_after = np.where(ended, after, books.cash_after)
+        luck = np.broadcast_arrays(
+            books.reference_before, books.reference_after, books.surprise, np.zeros(N)
+        )
         for i in range(N):
             stored[actions[i].tobytes()] = Stored(
                 int(episode[i]) * N + i,
@@ -84,6 +103,7 @@ def filled(
                 cash_after[i] - cash[i],
                 float(float_rewards[i]),
                 bool(ended[i]),
+                (luck[0][i], luck[1][i], luck[2][i]),
             )
         wealth, cash = np.where(ended, 0.0, after), np.where(ended, 0.0, cash_after)
         episode += ended
@@ -108,8 +128,9 @@ def problem(objective: str, reward: str = "{kind: telescoped}") -> Scenario:
 
 
 @pytest.mark.parametrize("objective", LOSSES)
-def test_a_sample_is_rewarded_with_the_theta_of_now(objective: str) -> None:
-    env, buffer, stored = filled(problem(objective))
+@pytest.mark.parametrize("reward", REWARDS)
+def test_a_sample_is_rewarded_with_the_theta_of_now(objective: str, reward: str) -> None:
+    env, buffer, stored = filled(problem(objective, f"{{kind: {reward}}}"))
     scale = 1.0 / env.scenario.contract.scale
     old = env.problem.theta
     env.refit()
@@ -117,10 +138,12 @@ def test_a_sample_is_rewarded_with_the_theta_of_now(objective: str) -> None:
     assert theta != old or objective == "{kind: quadratic}"
     found = sampled(buffer)
     assert found.keys() == stored.keys()
-    for key, reward in found.items():
-        step, loss = stored[key], LOSSES[objective]
-        expected = -(loss(-step.after, theta) - loss(-step.before, theta)) * scale
-        assert reward == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    moved = 0
+    for key, value in found.items():
+        expected = REWARDS[reward](stored[key], lambda x: LOSSES[objective](x, theta)) * scale
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-6)
+        moved += abs(value - stored[key].reward) > 1e-3
+    assert moved > 10 or objective == "{kind: quadratic}"
 
 
 @pytest.mark.parametrize("objective", LOSSES)
@@ -144,6 +167,7 @@ def test_rewards_of_an_episode_telescope_to_its_terminal_objective(objective: st
     "reward",
     [
         "{kind: telescoped}",
+        "{kind: paired}",
         "{kind: kolm-ritter, aversion: 0.2}",
         "{kind: accounting}",
         "{kind: cash-flow}",

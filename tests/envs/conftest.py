@@ -112,7 +112,7 @@ ACTIONS: list[dict[str, Any]] = [
 ]
 REWARDS: list[dict[str, Any]] = [
     {"kind": "telescoped"},
-    {"kind": "telescoped"},
+    {"kind": "paired"},
     {"kind": "kolm-ritter", "aversion": 0.1},
     {"kind": "accounting"},
     {"kind": "cash-flow"},

@@ -16,13 +16,11 @@ from deephedge.envs import (
     HedgingVectorEnv,
     Known,
     Scenario,
-    environment,
     load_scenario,
     preset_names,
     rollout,
     simulate,
     stream,
-    vector_environment,
 )
 from deephedge.envs.action import DiscreteAction
 from deephedge.envs.desk import Desk
@@ -36,8 +34,12 @@ CHANGES: list[dict[str, str]] = [
     {"loss_limit": "1.5"},
     {"liquidate": "true", "loss_limit": "2"},
     {"calendar": "{kind: trading-days, steps: 8}"},
-    {"calendar": "{kind: trading-days, steps: 9, decide_every: 2}", "market.rate": "0.1"},
-    {"position.premium": "5.0"},
+    {
+        "calendar": "{kind: trading-days, steps: 9, decide_every: 2}",
+        "market.rate": "0.1",
+        "view.reward": "{kind: paired}",
+    },
+    {"position.premium": "5.0", "view.reward": "{kind: paired}"},
     {"market.rate": "0.08", "market.dividend": "0.03", "calendar.decide_every": "7"},
     {"hedges.0.limits": "{lower: -0.5, upper: 1, max_trade: 0.3, lot: 0.1}"},
     {
@@ -122,38 +124,28 @@ def same_info(one: dict[str, Any], many: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_episode_of_a_vector_is_one_of_a_scalar_environment(
-    seed: int, random_scenario: Make, monkeypatch: pytest.MonkeyPatch
+    seed: int, random_scenario: Make
 ) -> None:
-    """Also after clocks have parted: the same path and actions give the same story, bit for bit."""
-    dealt: list[stream.EpisodeStream] = []
+    relive(random_scenario(seed, loss_limit=1.5), seed)
 
-    class Recorded(stream.EpisodeStream):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            dealt.append(self)
 
-    monkeypatch.setattr(vector_environment, "EpisodeStream", Recorded)
-    n, scenario = 6, random_scenario(seed, loss_limit=1.5)
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_and_so_it_is_with_every_feature_of_a_scenario(changes: dict[str, str]) -> None:
+    relive(load_scenario("short-call-jumps", changes | {"loss_limit": "1"}), 1)
+
+
+def relive(scenario: Scenario, seed: int) -> None:
+    """After clocks have parted too, the same path and actions give the same story, bit for bit."""
+    n = 6
     vector = HedgingVectorEnv(n, scenario)
+    dealt = vector.problem.stream(n, entropy=seed)
+    vector.problem.stream = lambda *_: dealt  # type: ignore[method-assign]
     vector.action_space.seed(seed)
     actions = [vector.action_space.sample() for _ in range(45)]
-    story = copy.deepcopy([vector.reset(seed=seed), *[vector.step(a) for a in actions]])
+    story = copy.deepcopy([vector.reset(), *[vector.step(a) for a in actions]])
     for i in range(n):
-
-        class OwnPaths:
-            """The paths that environment i is dealt."""
-
-            def __init__(self, *_: Any) -> None:
-                pass
-
-            def single(self, e: int, i: int = i) -> Tape:
-                return dealt[0].episode(e).path(i)
-
-            def release(self, e: int) -> None:
-                pass
-
-        monkeypatch.setattr(environment, "EpisodeStream", OwnPaths)
         env = HedgingEnv(scenario)
+        env.problem.stream = lambda *_, i=i: OwnPaths(dealt, i)  # type: ignore[assignment, misc]
         observation, info = env.reset()
         same_info(info, {key: value[i : i + 1] for key, value in story[0][1].items()})
         for t, (observations, rewards, ends, _, infos) in enumerate(story[1:]):
@@ -166,6 +158,19 @@ def test_every_episode_of_a_vector_is_one_of_a_scalar_environment(
                 same_info(info, {key: value[i : i + 1] for key, value in final.items()})
                 observation, _ = env.reset()
             assert observations[i].tolist() == observation.tolist()
+
+
+class OwnPaths:
+    """The paths that environment ``i`` of a vector is dealt."""
+
+    def __init__(self, dealt: stream.EpisodeStream, i: int) -> None:
+        self.dealt, self.i = dealt, i
+
+    def single(self, e: int) -> Tape:
+        return self.dealt.episode(e).path(self.i)
+
+    def release(self, e: int) -> None:
+        """The vector's stream is kept."""
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -190,3 +190,49 @@ def test_only_series_of_the_past_have_a_history(name: str) -> None:
     episodes = simulate(scenario, N, torch.Generator())
     with pytest.raises(ValueError, match=f"no history of '{name}'"):
         rollout(scenario, episodes, Prying())
+
+
+@pytest.mark.parametrize("name", ["spot", "price", "delta", "wealth", "time", "hedge_gamma"])
+def test_what_is_shown_cannot_be_written_on(name: str) -> None:
+    """Else a careless ``known.price *= 2`` would move prices, here and for the next hedger."""
+    scenario = load_scenario("book-jumps")
+
+    class Careless:
+        name = "careless"
+
+        def start(self, n: int) -> None:
+            return None
+
+        def act(self, known: Known, state: None) -> tuple[X, None]:
+            assert known.t < 2, "it was allowed"
+            if known.t == 1:
+                getattr(known, name)[...] = 0.0
+            return 0.0 * known.holding + 1.0, None
+
+    with pytest.raises(ValueError, match="read-only"):
+        rollout(scenario, simulate(scenario, N, torch.Generator()), Careless())
+
+
+def test_what_a_hedger_makes_is_its_own_to_change() -> None:
+    scenario = load_scenario("gamma-hedge-jumps")
+    episodes = simulate(scenario, N, torch.Generator().manual_seed(3))
+    desk = Desk(scenario, NUMPY)
+
+    class Scribbling:
+        name = "scribbling"
+
+        def __init__(self, scribbles: bool) -> None:
+            self.scribbles = scribbles
+
+        def start(self, n: int) -> None:
+            return None
+
+        def act(self, known: Known, state: None) -> tuple[X, None]:
+            targets = known.targets(desk, 0.1 * known.observe(desk)[:, :4].astype(float))
+            if self.scribbles:
+                for own in (known.neutral, known.holding, known.observe(desk)):
+                    own[...] = 99.0
+            return targets, None
+
+    plain, scribbled = (rollout(scenario, episodes, Scribbling(s)).pnl for s in (False, True))
+    assert (plain == scribbled).all()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from deephedge.envs import HedgingVectorEnv, load_scenario, simulate
+from deephedge.envs import HedgingEnv, HedgingVectorEnv, load_scenario, simulate
 from deephedge.envs import stream as streams
 from deephedge.envs.namespace import X
 from deephedge.envs.stream import (
@@ -73,6 +73,39 @@ def test_what_is_behind_every_environment_is_forgotten() -> None:
     one.release(3)
     gc.collect()
     assert [tape() is not None for tape in tapes] == [False, False, False, True, True]
+
+
+def test_the_environments_forget_the_episodes_behind_them() -> None:
+    """An environment may run for ever, so it may not keep what it has played."""
+    vector = HedgingVectorEnv(LEAST_PATHS, load_scenario("short-call", {"calendar.steps": "1"}))
+    dealt = vector.problem.stream(LEAST_PATHS, 1)
+    vector.problem.stream = lambda *_: dealt  # type: ignore[method-assign]
+    vector.reset()
+    block = weakref.ref(dealt.episode(0))
+    vector.step(np.zeros((LEAST_PATHS, 2)))
+    gc.collect()
+    assert block() is None
+
+    env = HedgingEnv(load_scenario("short-call", {"calendar.steps": "1"}))
+    played = env.problem.stream(1, 1)
+    env.problem.stream = lambda *_: played  # type: ignore[method-assign]
+    env.reset()
+    features = weakref.ref(played.single(0).features.base)  # type: ignore[union-attr]
+    for _ in range(LEAST_PATHS + 1):
+        env.step(np.zeros(2))
+        env.reset()
+    gc.collect()
+    assert features() is None
+
+
+def test_the_block_that_was_used_last_is_kept_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(streams, "simulate", lambda *a: (drawn.append(1), simulate(*a))[1])
+    monkeypatch.setattr(streams, "MOST_BLOCKS", 3)
+    one = stream(LEAST_PATHS)
+    for e in (0, 1, 2, 0, 3, 0):
+        one.episode(e)
+    assert len(drawn) == 4
 
 
 def test_a_block_is_drawn_once_while_clocks_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
 from deephedge.envs import HedgingEnv, HedgingVectorEnv, Scenario, load_scenario, preset_names
+from deephedge.envs.namespace import NUMPY
 
 Array = NDArray[Any]
 Make = Callable[..., Scenario]
@@ -337,6 +338,24 @@ def test_a_copy_goes_on_by_itself(duplicate: Any, changes: dict[str, str]) -> No
     play(env, actions[:8])
     twin = duplicate(env)
     assert all(same(env.step(action), twin.step(action)) for action in actions)
+
+
+REWARDS = ["telescoped", "paired", "cash-flow", "accounting", "kolm-ritter, aversion: 0.2"]
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+@pytest.mark.parametrize("changes", [{}, STOPPING], ids=["in step", "parted"])
+def test_what_a_step_did_tells_its_reward(reward: str, changes: dict[str, str]) -> None:
+    """So a replay buffer can keep the books and compute the reward at today's theta."""
+    changes = changes | {"view.reward": f"{{kind: {reward}}}", "position.premium": "4"}
+    env = HedgingVectorEnv(6, short(**{k.replace(".", "__"): v for k, v in changes.items()}))
+    env.reset(seed=1)
+    problem = env.problem
+    for action in actions_of(env, 20):
+        _, earned, *_ = env.step(action)
+        assert env.reward_step is not None
+        told = problem.reward.value(env.reward_step, problem.objective, problem.theta, NUMPY)
+        assert told * problem.scale == pytest.approx(earned, abs=1e-9)
 
 
 @pytest.mark.parametrize("reward", ["telescoped", "cash-flow", "accounting"])

@@ -183,7 +183,8 @@ WITH_INTERVAL = {
 
 @pytest.mark.parametrize("paths", [2, 1000])
 def test_the_document_is_the_contract(paths: int) -> None:
-    result = evaluate(load_scenario("sp500-call"), [StaticHedge()], paths, seed=7)
+    scenario = load_scenario("sp500-call", {"objective": "{kind: entropic, aversion: 0.3}"})
+    result = evaluate(scenario, [StaticHedge()], paths, seed=7)
     document = json.loads(json.dumps(result.document(), allow_nan=False))
     assert set(document) == DOCUMENT
     assert document["scenario"] == "sp500-call"

@@ -1,0 +1,59 @@
+"""Makes the committed results anew: ``make results``, some minutes on 2 cores.
+
+Each file of ``docs/results`` holds the command, the versions and what the command printed with
+``--json``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+COMMAND = Path(sys.executable).with_name("deephedge")
+
+# name: (key of the document, command); OUT is a folder that is thrown away afterwards.
+COMMANDS = {
+    "short-call": (
+        "evaluation",
+        "compare short-call --agent ppo --seeds 3 --steps 6000000 --paths 1000000 --out OUT/call",
+    ),
+    "short-call-jumps": (
+        "evaluation",
+        "compare short-call-jumps --agent ppo --paths 1000000 --out OUT/jumps",
+    ),
+    "training": ("evaluation", "train sp500-call --agent ppo --out OUT/ppo"),
+    "backtest": (
+        "backtest",
+        "backtest --hedger OUT/ppo --hedger band --hedger band:width=0.1 --hedger static "
+        "--hedger delta:every=5",
+    ),
+}
+
+
+def main() -> None:
+    """Run every command and keep what it printed."""
+    out = tempfile.mkdtemp()
+    try:
+        for name, (key, command) in COMMANDS.items():
+            words = [str(COMMAND), *command.replace("OUT", out).split(), "--json"]
+            printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+            document: dict[str, Any] = {
+                "command": f"deephedge {command.replace('OUT', 'runs')}",
+                "versions": {lib: metadata.version(lib) for lib in ("deephedge", "numpy", "torch")},
+                key: json.loads(printed),
+            }
+            path = RESULTS / f"{name}.json"
+            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    finally:
+        shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    main()
