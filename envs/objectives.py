@@ -1,9 +1,7 @@
 """Objectives: what a hedge is judged by, as a risk of its losses (lower is better).
 
-One object gives the risk of a sample, the parameter theta of a sample and the pointwise loss
-l_theta that a learner sees. Losses L = -P&L [N] and risks are in money; moments are those of the
-sample as a population (ddof = 0). Evidence: tests/envs/test_objectives.py, which also holds the
-table of the laws that each kind obeys (monotone, convex, cash-invariant, positively homogeneous).
+Losses L = -P&L [N] and risks are in money; moments are a population's (ddof = 0). Evidence, and
+the laws that each kind obeys (monotone, convex, cash-invariant): tests/envs/test_objectives.py.
 """
 
 from __future__ import annotations
@@ -33,9 +31,8 @@ class Objective(Kind):
     """A risk measure of the loss L = -P&L.
 
     Most have the form rho(L) = min over theta of E[l_theta(L)], an optimised certainty equivalent
-    (Ben-Tal and Teboulle, "An old-new concept of convex risk measures: the optimized certainty
-    equivalent", 2007): training lowers the mean of `pointwise` with theta fixed, and refits theta
-    to the latest losses in between.
+    (Ben-Tal and Teboulle, "An old-new concept of convex risk measures", 2007): training lowers the
+    mean of `pointwise` with theta fixed, and refits theta to the latest losses in between.
     """
 
     trainable: ClassVar[bool] = True  # has a pointwise loss
@@ -392,8 +389,7 @@ class VaR(Objective):
         """(1{L > q} - P(L > q)) / f(q), for differences between hedgers.
 
         1 / f is the slope of the order statistics within two binomial standard deviations (Bloch
-        and Gastwirth, "On a simple estimate of the reciprocal of the density function", 1968). The
-        interval about one VaR, in experiments/statistics.py, needs no density.
+        and Gastwirth, "On a simple estimate of the reciprocal of the density function", 1968).
         """
         losses = checked(losses)
         n, k = len(losses), rank(len(losses), self.level)

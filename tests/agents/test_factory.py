@@ -19,7 +19,7 @@ from deephedge.agents.random_state import global_generators
 from deephedge.agents.replay import HedgingReplayBuffer
 from deephedge.envs import Scenario, View, load_scenario
 from deephedge.envs.action import BandAction, DiscreteAction, TargetAction
-from deephedge.envs.rewards import AccountingReward, PairedReward
+from deephedge.envs.rewards import AccountingReward
 
 ON_POLICY = ["ppo", "a2c", "recurrent-ppo"]
 CONTINUOUS = ["sac", "tqc", "td3", "ddpg"]
@@ -180,7 +180,7 @@ def test_the_view_spells_out_what_the_policy_sees(three_steps: Scenario, tiny: T
     settings = tiny("ppo", action=None, reward=None)
     view = view_of(three_steps, settings)
     assert view.features == three_steps.features
-    assert (view.action, view.reward) == (three_steps.view.action, PairedReward())
+    assert (view.action, view.reward) == (three_steps.view.action, three_steps.view.reward)
     changed = view_of(three_steps, tiny("ppo", action=TargetAction(), reward=AccountingReward()))
     assert (changed.action, changed.reward) == (TargetAction(), AccountingReward())
 
