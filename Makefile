@@ -42,9 +42,10 @@ $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.stamp-data
 
 demo: venv
-	$(BIN)/deephedge compare short-call-jumps --agent ppo --out runs/demo
-	$(BIN)/deephedge train sp500-call --agent ppo --out runs/sp500-call
-	$(BIN)/deephedge backtest --hedger runs/sp500-call --hedger delta --hedger static --hedger none
+	rm -rf runs/demo
+	$(BIN)/deephedge compare short-call-jumps --agent ppo --out runs/demo/compare
+	$(BIN)/deephedge train sp500-call --agent ppo --out runs/demo/ppo
+	$(BIN)/deephedge backtest --hedger runs/demo/ppo --hedger band --hedger static --hedger delta
 
 test: dev
 	$(BIN)/pytest

@@ -60,8 +60,11 @@ def load_scenario(name: str | Path, overrides: Mapping[str, str] | None = None) 
     Raises:
         ScenarioError: for an unknown preset, an unknown key, a wrong type or an impossible value.
     """
-    tree = read_yaml(_text(str(name)), str(name))
-    for key, value in (overrides or {}).items():
+    scenario = parse_scenario(read_yaml(_text(str(name)), str(name)), str(name))
+    if not overrides:
+        return scenario
+    tree = read_yaml(dump_scenario(scenario), str(name))  # whole: a default's key can be set too
+    for key, value in overrides.items():
         _override(tree, key, _parse(value, key))
     return parse_scenario(tree, str(name))
 

@@ -278,11 +278,11 @@ def _heat_map(found: PolicyMap, values: Array, colors: Colormap, title: str) -> 
 def _likely(found: PolicyMap) -> tuple[Array, Array]:
     """The spots that are two standard deviations away at every date, ``[T]`` each.
 
-    At the start, where the spot is known, as at the next date.
+    At the start, where the spot is known, as a step later.
     """
     logs, left = np.log(found.spot), found.years_left
     start, deviation = (logs[0] + logs[-1]) / 2, (logs[-1] - logs[0]) / (2 * REACH)
-    elapsed = np.sqrt(1.0 - np.minimum(left, left[:2].min()) / left[0])
+    elapsed = np.sqrt(np.maximum(1.0 - left / left[0], 1.0 / len(left)))
     return np.exp(start - 2 * deviation * elapsed), np.exp(start + 2 * deviation * elapsed)
 
 

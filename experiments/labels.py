@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from .svg import MUTE
@@ -56,7 +57,7 @@ def place_labels(axes: Axes, occupied: Sequence[Line], labels: Sequence[Label]) 
             annotation_clip=False,
             in_layout=False,
         )
-        size = drawn.get_window_extent()
+        size = Text.get_window_extent(drawn)  # without its line
         x, y = transform(label.at)
         for dx, dy in _offsets(size.width / 2, size.height / 2):
             box = Bbox.from_bounds(

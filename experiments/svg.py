@@ -135,7 +135,8 @@ def svg(figure: Figure) -> str:
     with drawing():
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         # Not savefig, which draws everything twice for no other result.
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata=metadata)
     return text.getvalue()
 
 

@@ -252,7 +252,7 @@ def test_ppo_finds_the_variance_optimal_hedge_over_the_spot(
 ) -> None:
     """Two steps: the second target must follow the spot, from far out of to far in the money."""
     scenario = frictionless(2)
-    result = learn(scenario, monkeypatch, steps=120_000, action=TargetAction())
+    result = learn(scenario, monkeypatch, steps=80_000, action=TargetAction())
     episodes = paths(scenario, 20_000)
     learned, optimal = (
         rollout(scenario, episodes, hedger, record=True)
@@ -267,8 +267,8 @@ def test_ppo_finds_the_variance_optimal_hedge_over_the_spot(
 
 def test_ppo_learns_not_to_trade_where_trading_is_ruinous(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 10 % a trade; the untrained band would trade to within 0.1 of delta."""
-    scenario = load_scenario("short-call", {"calendar.steps": "2", "hedges.0.costs.0.rate": "0.1"})
-    result = learn(scenario, monkeypatch, steps=100_000)
+    scenario = load_scenario("short-call", {"calendar.steps": "1", "hedges.0.costs.0.rate": "0.1"})
+    result = learn(scenario, monkeypatch, steps=60_000)
     episodes = paths(scenario, 2000)
     learned, nothing = (rollout(scenario, episodes, h) for h in (result.hedger, NoHedge()))
     risk = scenario.objective.risk
@@ -297,7 +297,7 @@ def test_theta_follows_the_policy_and_the_policy_its_objective(
             thetas.append(env.env.problem.theta)
 
     monkeypatch.setattr(training_module, "RiskMonitor", Spy)
-    result = learn(scenario, monkeypatch, steps=100_000)
+    result = learn(scenario, monkeypatch, steps=60_000)
     episodes = paths(scenario, 20_000)
     learned, delta = (
         -rollout(scenario, episodes, hedger).pnl for hedger in (result.hedger, DeltaHedge())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from deephedge.agents import AgentSettings, agent_settings
+from deephedge.agents import training as training_module
 from deephedge.envs import Scenario, load_scenario
+from deephedge.experiments import command_line, evaluation
 from deephedge.experiments.runs import train_run
 
 
@@ -43,3 +48,47 @@ def finished_run(
     folder = tmp_path_factory.mktemp("runs") / "finished"
     train_run(folder, brief(), tiny(), seed=4)
     return folder
+
+
+class Ran(NamedTuple):
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The document on stdout, which must be the only thing there."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def few_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of evaluation and validation paths that take no time."""
+    monkeypatch.setattr(evaluation, "BLOCK", 512)
+    monkeypatch.setattr(training_module, "VALIDATION_PATHS", 256)
+
+
+@pytest.fixture
+def deephedge(
+    few_paths: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Ran]:
+    """Runs the command line in this process and in a folder of its own; draws no reports."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
+    for module in (command_line, importlib.import_module("deephedge.experiments.compare")):
+        monkeypatch.setattr(module, "write_report", lambda path, *rest: path.write_text("<html>"))
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["deephedge", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            command_line.main()
+        assert isinstance(left.value.code, int)
+        return Ran(left.value.code, *capsys.readouterr())
+
+    return run

@@ -26,6 +26,9 @@ RULES = [baseline.name for baseline in standard_baselines()]
 BASELINES = ["none", "delta", *[name for name in RULES if name not in ("none", "delta")]]
 
 
+pytestmark = pytest.mark.usefixtures("few_paths")
+
+
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What would have been drawn: drawing has tests of its own."""
