@@ -24,6 +24,7 @@ import gymnasium
 import numpy as np
 import stable_baselines3
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 import deephedge
@@ -107,7 +108,7 @@ def vector_rate() -> float:
             env.step(action)
 
     two_episodes()
-    return 60 * ENVIRONMENTS / best_of(40, two_episodes)
+    return 60 * ENVIRONMENTS / best_of(200, two_episodes)
 
 
 def single_rate() -> float:
@@ -122,29 +123,39 @@ def single_rate() -> float:
                 env.reset()
 
     episodes()
-    return len(actions) / best_of(20, episodes)
+    return len(actions) / best_of(40, episodes)
+
+
+class Stopwatch(BaseCallback):
+    """Seconds of every iteration, a rollout and the updates on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[float] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self.starts.append(time.perf_counter())
 
 
 def ppo_rate() -> float:
     """Steps per second of SB3's PPO as `train_agent` sets it up, rollouts and updates."""
     settings = agent_settings("ppo", steps=LEARNING_STEPS)
-    done = 0
-
-    def learn() -> None:
-        nonlocal done
-        with global_generators(0):
-            model = make_model(load_scenario("short-call"), settings, 0)
-            model.set_logger(Logger(folder=None, output_formats=[]))
-            model.learn(settings.steps)
-        done = model.num_timesteps
-
-    return 1 / (best_of(3, learn) / done)
+    watch = Stopwatch()
+    with global_generators(0):
+        model = make_model(load_scenario("short-call"), settings, 0)
+        model.set_logger(Logger(folder=None, output_formats=[]))
+        model.learn(settings.steps, callback=watch)
+    steps = model.num_timesteps / len(watch.starts)
+    return float(steps / np.diff(watch.starts).min())
 
 
 def training_rate() -> float:
-    """The same with all that `train_agent` adds: 21 evaluations on 8,192 paths, their figures."""
+    """The whole of `train_agent`: set-up, all iterations, the evaluations and their charts."""
     settings = agent_settings("ppo", steps=LEARNING_STEPS)
-    return LEARNING_STEPS / best_of(2, lambda: train_agent(load_scenario("short-call"), settings))
+    return LEARNING_STEPS / best_of(1, lambda: train_agent(load_scenario("short-call"), settings))
 
 
 def episodes_seconds(name: str, block: int) -> float:
@@ -158,7 +169,7 @@ def episodes_seconds(name: str, block: int) -> float:
             episodes.features(scenario.features)
 
     draw()
-    return best_of(15, draw)
+    return best_of(25, draw)
 
 
 def peer_rates(python: str | None) -> dict[str, float] | str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deephedge.experiments.figures import cost_against_risk
-from deephedge.experiments.svg import save_svg
+from deephedge.experiments.svg import svg
 
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
@@ -79,7 +79,8 @@ def results() -> str:
 def main() -> None:
     """Write the figure and the README's tables."""
     jumps = load("short-call-jumps")
-    save_svg(cost_against_risk(jumps["evaluation"]), DOCS / "figures" / "short-call-jumps.svg")
+    figure = svg(cost_against_risk(jumps["evaluation"]))
+    (DOCS / "figures" / "short-call-jumps.svg").write_text(figure, encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     head, _, rest = text.partition(START)
     tail = rest.partition(END)[2]

@@ -83,7 +83,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section], command: s
         part.write_text(page, encoding="utf-8")
         part.replace(path)
     finally:
-        pass
+        part.unlink(missing_ok=True)
 
 
 def _template() -> Any:

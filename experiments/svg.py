@@ -27,14 +27,14 @@ COLORS = {
     "blue": ("#0072b2", "#56b4e9"),
     "green": ("#00805e", "#35c99a"),
     "sky": ("#3d8fc4", "#9ad4f5"),
-    "slate": ("#66788a", "#b7c4d1"),
+    "indigo": ("#5a4fb0", "#b3abf5"),
     "vermilion": ("#d55e00", "#ff9147"),
     "purple": ("#a3407f", "#e592c8"),
     "ochre": ("#a67700", "#f0c04a"),
     "brown": ("#7a4b2a", "#cf9c78"),
 }
 INK, MUTE, RULE, PAPER = (COLORS[name][0] for name in ("ink", "mute", "rule", "paper"))
-RULES = ("blue", "green", "sky", "slate")
+RULES = ("blue", "green", "sky", "indigo")
 POLICIES = ("vermilion", "purple", "ochre", "brown")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 MARKERS = "osD^vPX<>"

@@ -1,4 +1,4 @@
-"""Bad input is one line and exit code 2; work that fails is exit code 1; nothing is half-written."""
+"""Bad input: one line and exit code 2. Work that fails: exit code 1. Nothing is half-written."""
 
 from __future__ import annotations
 
@@ -187,9 +187,9 @@ def test_an_interrupted_comparison_keeps_finished_trainings(
     compare = importlib.import_module("deephedge.experiments.compare")
     monkeypatch.setattr(compare, "judge", failing(KeyboardInterrupt()))
     ran = deephedge("compare", *TRAIN[1:], "--out", "c")
-    assert ran == Ran(1, "", f"kept: c/short-call/a2c, a finished training\n{INTERRUPTED}")
+    assert ran == (1, "", f"kept: c/short-call/a2c, a finished training\n{INTERRUPTED}")
     again = deephedge("compare", *TRAIN[1:], "--out", "c")
-    assert again == Ran(2, "", "error: c exists: give another --out, or remove it\n")
+    assert again == (2, "", "error: c exists: give another --out, or remove it\n")
 
 
 def test_a_folder_that_cannot_be_made(deephedge: Deephedge, tmp_path: Path) -> None:

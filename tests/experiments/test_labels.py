@@ -35,6 +35,7 @@ def test_labels_are_free_of_each_other_of_points_of_lines_and_of_the_edge(seed: 
     rng = np.random.default_rng(seed)
     points = [(float(x), float(y)) for x, y in rng.uniform(0.3, 0.7, (8, 2))]
     points[1] = points[0]  # two hedgers at the same place
+    points[2:4] = [(0.98, 0.97), (0.02, 0.02)]
     axes = labelled(points, [f"hedger:n={i}" for i in range(8)], level=0.5)
     found = boxes(axes)
     assert len(found) == 8

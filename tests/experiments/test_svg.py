@@ -25,6 +25,7 @@ def picture() -> Figure:
     figure = new_figure(2.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0.125, -0.5], "o--", color=COLORS["blue"][0])
+    axes.axhline(0.0, color="k")
     axes.set_title("x < y & #0072b2")
     axes.pcolormesh([0, 1], [0, 1], [[1]], rasterized=True)
     return figure
@@ -37,7 +38,7 @@ def test_the_same_figure_gives_the_same_bytes_and_no_date() -> None:
 
 
 def test_drawing_leaves_the_users_style_alone_and_ignores_it() -> None:
-    with matplotlib.rc_context({"lines.linewidth": 9.0, "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"lines.markersize": 20, "svg.fonttype": "path"}):
         before = dict(matplotlib.rcParams)
         text = svg(picture())
         assert dict(matplotlib.rcParams) == before
