@@ -51,7 +51,18 @@ def table(evaluation: dict[str, Any]) -> list[str]:
 
 def section(title: str, evaluation: dict[str, Any], command: str) -> list[str]:
     """A table with its heading and the command that made it."""
-    return [f"**{title}** ({evaluation['objective']}), `{command}`:", "", *table(evaluation), ""]
+    head = f"**{title}** ({evaluation['objective']}), `{command}`. {standing(evaluation)}"
+    return [head, "", *table(evaluation), ""]
+
+
+def standing(evaluation: dict[str, Any]) -> str:
+    """Whether any rule did better than the learned policies, in a sentence."""
+    risks = {hedger["name"]: hedger["risk"]["value"] for hedger in evaluation["hedgers"]}
+    learned = [risk for name, risk in risks.items() if name.startswith("ppo")]
+    better = [name for name, risk in risks.items() if risk < min(learned)]
+    if not better:
+        return "No rule had a lower risk than the learned policy."
+    return f"Learning loses: {' and '.join(better)} had a lower risk than the learned policy."
 
 
 def results() -> str:
@@ -72,7 +83,8 @@ def results() -> str:
         months["command"],
     )
     for source, part in test["by_source"].items():
-        lines += [f"The {part['paths']} months marked at: {source}", "", *table(part), ""]
+        head = f"The {part['paths']} months marked at: {source}. {standing(part)}"
+        lines += [head, "", *table(part), ""]
     return "\n".join(lines)
 
 

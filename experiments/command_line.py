@@ -16,7 +16,7 @@ import typer
 
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
-from ..baselines import baseline_kinds, parse_baseline
+from ..baselines import Baseline, baseline_kinds, parse_baseline
 from ..envs import Hedger, Scenario, dump_scenario, load_scenario, preset_names
 from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
@@ -78,7 +78,7 @@ Hedgers = Annotated[
     ),
 ]
 Steps = Annotated[
-    int | None, typer.Option(min=1, help="Environment steps of a training; the agent's default.")
+    int | None, typer.Option(min=1, help="Environment steps of a training; by default the agent's.")
 ]
 Plugin = Annotated[
     list[Path] | None,
@@ -317,7 +317,10 @@ def _catalogue() -> dict[str, dict[str, str]]:
     kinds.pop("baselines")
     return {
         "scenarios": {name: load_scenario(name).description for name in preset_names()},
-        "hedgers": {name: _first_line(cls) for name, cls in baseline_kinds().items()},
+        "hedgers": {
+            name: " ".join([_first_line(cls), *_options(cls)])
+            for name, cls in baseline_kinds().items()
+        },
         "agents": {name: _origin(name) for name in agent_names()},
         "features": {name: each.meaning for name, each in FEATURES.items()} | OWN_FEATURES,
         **kinds,
@@ -326,6 +329,11 @@ def _catalogue() -> dict[str, dict[str, str]]:
 
 def _first_line(thing: type) -> str:
     return (thing.__doc__ or "").strip().partition("\n")[0].replace("``", "")
+
+
+def _options(baseline: type[Baseline]) -> list[str]:
+    fields = baseline.model_fields.items()
+    return [f"Option {key}={field.default}." for key, field in fields if key != "kind"]
 
 
 def _origin(agent: str) -> str:

@@ -75,8 +75,10 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
         lines = _table(results, list(_COLUMNS)[:count])
         if max(map(len, lines)) <= width:
             break
-    notes = [f"risk: {evaluation.scenario.objective.label} of the loss, in money; lower is better."]
-    notes[0] += " less delta: risk minus that of delta, on the same paths."
+    notes = [
+        f"risk: {evaluation.scenario.objective.label} of the loss, in money; lower is better.",
+        "less delta: risk minus that of delta, on the same paths.",
+    ]
     notes += [f"{each.name}: {each.risk.warning}." for each in results if each.risk.warning]
     wrapped = [line for note in notes for line in textwrap.wrap(note, width)]
     return "\n".join([title, "", *lines, "", *wrapped, ""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ ENVIRONMENTS, EPISODES = 16, 5
 
 
 @pytest.fixture(autouse=True)
-def _few_validation_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_and_tidy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Few validation paths, and no folder of SB3's own in the system's /tmp."""
     monkeypatch.setattr(training_module, "VALIDATION_PATHS", 256)
+    monkeypatch.setenv("SB3_LOGDIR", str(tmp_path / "sb3"))
 
 
 @pytest.fixture(scope="session")

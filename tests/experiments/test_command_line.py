@@ -76,6 +76,7 @@ def test_lists(deephedge: Deephedge) -> None:
         *("scenarios", "hedgers", "agents", "features", "calendars", "action-maps", "costs"),
         *("claims", "instruments", "markets", "objectives", "markings", "rewards"),
     }
+    assert everything["hedgers"]["delta"].endswith(" Option every=1.")
     shown = good(deephedge("list")).out
     for family, entries in everything.items():
         assert f"{family}:\n" in shown
