@@ -175,8 +175,8 @@ def test_gaussian_noise_falls_on_a_line_and_is_not_learned(
     with global_generators(0):
         model = make_model(three_steps, settings, 0)
         noise = FallingNoise(-1.0, -3.0, 4 * rollout)
-        model.learn(5 * rollout, callback=[noise, seen])
-    expected = [-1.0, -1.5, -2.0, -2.5, -3.0]  # and no further
+        model.learn(6 * rollout, callback=[noise, seen])
+    expected = [-1.0, -1.5, -2.0, -2.5, -3.0, -3.0]  # and no further
     np.testing.assert_allclose([low for _, low, _ in seen.rows], expected, rtol=1e-6)
     np.testing.assert_allclose([high for _, _, high in seen.rows], expected, rtol=1e-6)
     assert not np.isclose(settings.log_std, settings.log_std_end)

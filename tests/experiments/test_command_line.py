@@ -72,7 +72,7 @@ def test_lists(deephedge: Deephedge) -> None:
     assert set(everything["hedgers"]) >= {"none", "static", "delta", "band"}
     assert list(everything["agents"]) == agent_names()
     assert set(everything["markets"]) >= {"gbm", "merton"}
-    assert set(everything) == {
+    assert set(everything) >= {  # other tests of this process register families of their own
         *("scenarios", "hedgers", "agents", "features", "calendars", "action-maps", "costs"),
         *("claims", "instruments", "markets", "objectives", "markings", "rewards"),
     }
