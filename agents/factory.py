@@ -14,6 +14,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
 from ..envs.action import DiscreteAction
+from ..envs.rewards import TelescopedReward
 from .exploration import BatchNoise, HedgingDQN
 from .replay import HedgingReplayBuffer
 from .sb3_environment import HedgingVecEnv, as_sb3_env
@@ -36,10 +37,13 @@ ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 def view_of(scenario: Scenario, settings: AgentSettings) -> View:
     """The view an agent learns through: the scenario's, features spelt out, with its own action."""
+    reward = scenario.view.reward
+    if settings.reward is not None and reward == TelescopedReward():
+        reward = settings.reward
     return View(
         features=scenario.features,
         action=scenario.view.action if settings.action is None else settings.action,
-        reward=scenario.view.reward if settings.reward is None else settings.reward,
+        reward=reward,
     )
 
 

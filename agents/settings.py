@@ -26,7 +26,7 @@ class AgentSettings(Part):
         steps: environment steps of a training.
         environments: paths stepped at once.
         action: replaces the view's action map; null keeps it.
-        reward: replaces the view's reward; null keeps it.
+        reward: replaces a telescoped reward; one that the scenario chose itself is kept.
         net: hidden layers of every network.
         learning_rate: at the start; it falls linearly to ``learning_rate_end`` of that.
         rollout_episodes: whole episodes per rollout (PPO and its kin).

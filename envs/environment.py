@@ -102,7 +102,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
         self._tape = self._stream.single(self._episode)
         self._account = self._desk.open(self._tape)
         self._t, self._level = 0, self.problem.level(0.0, 0.0)
-        self._turnover = self._cost = 0.0
+        self._traded = self._cost = 0.0
         info = self._info(self._account, 0.0, self._account.wealth, 0.0)
         self.history = [info] if self.render_mode else []
         return self._observe(), info
@@ -131,14 +131,14 @@ class HedgingEnv(gym.Env[Observation, Any]):
         reward = self.problem.earned(level - self._level, books)
         self._account, self._level, self._t = account, level, t + 1
         self._cost += entries.cost
-        self._turnover += entries.traded / tape.price[-1][0]
+        self._traded += entries.traded
         pnl = account.wealth - (before.wealth if t else 0.0)
         info = self._info(account, entries.cost, pnl, self._desk.clipped(dealt))
         if terminated:
             info |= {
                 "total_pnl": account.wealth,
                 "total_cost": self._cost,
-                "turnover": self._turnover,
+                "turnover": self._traded / tape.price[-1][0],
             }
         if self.render_mode:
             self.history.append(info)

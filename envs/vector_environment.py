@@ -95,7 +95,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         zero = np.zeros(self.num_envs)
         self._before = self._before_cash = zero  # before the deal
         self._level = np.broadcast_to(self.problem.level(zero, zero), self.num_envs)
-        self._cost, self._turnover, self._returned = zero, zero, zero
+        self._cost, self._traded, self._returned = zero, zero, zero
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """One decision date in every environment.
@@ -164,7 +164,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         return tuple(np.array(actions.clip(-1.0, 1.0).T, dtype=np.float64, order="C"))
 
     def _count(self, entries: Entries, reward: Array) -> None:
-        self._turnover = self._turnover + entries.traded / self._tape.price[-1][0]
+        self._traded = self._traded + entries.traded
         self._cost = self._cost + entries.cost
         self._returned = self._returned + reward
 
@@ -200,7 +200,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         totals = {
             "total_pnl": self._account.wealth,
             "total_cost": self._cost,
-            "turnover": self._turnover,
+            "turnover": self._traded / self._tape.price[-1][0],
             "total_reward": self._returned,
             "steps": np.broadcast_to(self._t, self.num_envs),
         }
@@ -238,8 +238,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._before = np.where(ended, 0.0, self._before)
         self._before_cash = np.where(ended, 0.0, self._before_cash)
         self._level = np.where(ended, self.problem.level(zero, zero), self._level)
-        self._cost, self._turnover, self._returned = (
-            np.where(ended, 0.0, total) for total in (self._cost, self._turnover, self._returned)
+        self._cost, self._traded, self._returned = (
+            np.where(ended, 0.0, total) for total in (self._cost, self._traded, self._returned)
         )
         return self._observe()
 

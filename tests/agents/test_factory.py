@@ -19,7 +19,7 @@ from deephedge.agents.random_state import global_generators
 from deephedge.agents.replay import HedgingReplayBuffer
 from deephedge.envs import Scenario, View, load_scenario
 from deephedge.envs.action import BandAction, DiscreteAction, TargetAction
-from deephedge.envs.rewards import AccountingReward
+from deephedge.envs.rewards import AccountingReward, PairedReward
 
 ON_POLICY = ["ppo", "a2c", "recurrent-ppo"]
 CONTINUOUS = ["sac", "tqc", "td3", "ddpg"]
@@ -231,3 +231,10 @@ def test_making_one_warns_of_nothing(short_call: Scenario, name: str) -> None:
         model = build(short_call, settings)
     assert model.n_envs == settings.environments
     assert isinstance(model, HedgingDQN) == (name == "dqn")
+
+
+def test_a_reward_of_the_scenarios_own_is_kept(three_steps: Scenario) -> None:
+    assert view_of(three_steps, agent_settings("ppo")).reward == PairedReward()
+    chosen = View(reward=AccountingReward())
+    own = three_steps.model_copy(update={"view": chosen})
+    assert view_of(own, agent_settings("ppo")).reward == AccountingReward()

@@ -23,7 +23,7 @@ from deephedge.envs import (
     rollout,
     simulate,
 )
-from deephedge.envs.action import DiscreteAction, TargetAction
+from deephedge.envs.action import DiscreteAction, ResidualAction, TargetAction
 from deephedge.envs.markets import MarketPaths
 
 Train = Callable[[str], Trained]
@@ -89,11 +89,10 @@ def test_its_numbers_are_the_edges_of_a_band(
 
 def test_numbers_beyond_the_bounds_count_as_the_bounds(three_steps: Scenario) -> None:
     """A Gaussian policy's mean is not confined; the environment clips it, so must the hedger."""
-    view = View(action=TargetAction())
-    beyond, bounds = (play(three_steps, constant(x), view)[0].holding for x in (7.0, 1.0))
-    assert beyond is not None and bounds is not None
-    np.testing.assert_array_equal(beyond, bounds)
-    np.testing.assert_array_equal(bounds, 2.0)
+    for number, bound in ((7.0, 1.0), (-7.0, -1.0)):
+        outcome, episodes = play(three_steps, constant(number), View(action=ResidualAction()))
+        expected = 0.3 * bound - episodes.numpy().delta[:3]
+        np.testing.assert_allclose(np.asarray(outcome.holding)[..., 0], expected, atol=1e-12)
 
 
 def test_a_choice_is_looked_up_in_the_table(three_steps: Scenario) -> None:

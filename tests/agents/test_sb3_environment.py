@@ -175,6 +175,26 @@ def test_the_totals_at_an_end_are_the_books(short_call: Scenario) -> None:
     assert all(i["turnover"] == pytest.approx(i["total_cost"] / 0.2, rel=0.2) for i in infos)
 
 
+def test_an_episode_is_rewarded_in_the_theta_of_its_rollout() -> None:
+    """Refitted between two episodes, theta holds from the first step of the second."""
+    scenario = load_scenario("short-call", {"objective": "{kind: cvar, level: 0.9}"})
+    env = as_sb3_env(scenario, 50)
+    play(env, 30)
+    before = env.env.problem.theta
+    env.env.refit()
+    (theta,) = env.env.problem.theta
+    assert theta != before[0]
+    returned = np.zeros(50)
+    for _ in range(30):
+        step: Any = env.step(np.zeros((50, 2), dtype=np.float32))
+        returned += step[1]
+    losses = -np.array([info["total_pnl"] for info in step[3]])
+    at_end, at_start = np.maximum(losses - theta, 0) / 0.1, max(-theta, 0) / 0.1
+    expected = (at_start - at_end) / scenario.contract.scale
+    np.testing.assert_allclose(returned, expected, atol=1e-5)
+    np.testing.assert_allclose([info["episode"]["r"] for info in step[3]], expected, atol=1e-9)
+
+
 def test_an_early_end_touches_no_other_environment(stopping: Scenario) -> None:
     n = 64
     lengths: list[int] = []

@@ -148,12 +148,12 @@ def test_the_hedger_plays_the_policy_that_was_best(three_steps: Scenario, tiny: 
     """With a rate at which learning does harm, that is not the last one."""
     settings = tiny("ppo", steps=16 * 3 * 20, learning_rate=0.05)
     result = train_agent(three_steps, settings, 3)
+    assert not result.hedger.policy.training
     assert result.risk < result.risks[-1][1]
     validation = generator_of(stream_of(3, Role.VALIDATION))
     episodes = simulate(three_steps, 256, validation, torch.float64)
     outcome = rollout(three_steps, episodes, result.hedger)
     assert three_steps.objective.risk(-outcome.pnl) == result.risk
-    assert not result.hedger.policy.training
 
 
 def test_an_objective_without_a_pointwise_loss_is_refused(tiny: Tiny) -> None:
