@@ -43,6 +43,7 @@ def test_a_step_by_hand() -> None:
     account, entries = step(account, (-2.0, 0.5), period, costs, SCALAR)
     assert entries.trade == (-2.0, 0.5)
     assert entries.cost == 0.25 + 0.5
+    assert entries.traded == 2 * 3.0 + 0.5 * 100.0
     cash = 4.0 + 2 * 3.0 - 0.5 * 100.0 - 0.75
     assert entries.interest == pytest.approx(0.1 * cash)
     assert entries.carry == pytest.approx(0.5 * 0.2)
@@ -56,6 +57,7 @@ def test_a_step_by_hand() -> None:
     closed, closing = close(account, (0.0, 104.0), -5.0, costs, SCALAR)
     assert closing.cost == pytest.approx(0.01 * 0.5 * 104.0)
     assert closing.trade == (0.0, -0.5)
+    assert closing.traded == 0.5 * 104.0
     assert closing.cash_flow == -5.0
     assert closed.holding == (0.0, 0.0)
     assert closed.cash == closed.wealth == pytest.approx(account.wealth - closing.cost)
