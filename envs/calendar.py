@@ -24,6 +24,10 @@ class Calendar(Kind):
     def times(self, paths: int, generator: torch.Generator) -> Tensor:
         """Dates in years, float64 ``[steps + 1, 1]``, or ``[steps + 1, paths]`` if they differ."""
 
+    def clock(self, times: Tensor) -> Tensor | None:
+        """The dates in years of variance, shaped as `times`; null: they are the same."""
+        return None
+
     @property
     @abstractmethod
     def horizon(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .instruments import Claim
+from .instruments import Claim, Path
 from .markets import MarketPaths
 from .namespace import NUMPY, TORCH, Namespace
 from .observation import Contract, market_features
@@ -118,7 +118,8 @@ def simulate(
     """Draw ``paths`` outcomes of the scenario on the generator's device."""
     _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
-    return mark(scenario, scenario.market.simulate(times, paths, generator, dtype))
+    clock = scenario.calendar.clock(times)
+    return mark(scenario, scenario.market.simulate(times, paths, generator, dtype, clock))
 
 
 @cache
@@ -189,6 +190,13 @@ def _settlement(claim: Claim, times: Tensor) -> int | None:
     return int((times[:, 0] - claim.maturity).abs().argmin())
 
 
+def _path(claim: Claim, paths: MarketPaths, settlement: int) -> Path:
+    """What the claim sees."""
+    until = slice(settlement + 1)
+    assets = tuple(asset.spot[until] for asset in paths.assets)
+    return Path(paths.times[until], assets[claim.asset], assets)
+
+
 def _value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
     maturity = (
         paths.times[-1] if claim.maturity is None else paths.times.new_tensor([claim.maturity])
@@ -207,7 +215,7 @@ def _position(scenario: Scenario, paths: MarketPaths, dates: list[int], at: Rows
         if settlement is not None:
             date = bisect.bisect_left(dates, settlement)
             wait = paths.times[dates[date]] - paths.times[settlement]
-            payoff = leg.quantity * leg.claim.payoff(paths.spot[: settlement + 1])
+            payoff = leg.quantity * leg.claim.payoff(_path(leg.claim, paths, settlement))
             cash_flow[date] += payoff * torch.exp(scenario.market.rate * wait).to(payoff.dtype)
             pays[date] = True
             for values in greeks:
@@ -243,7 +251,7 @@ def _hedges(scenario: Scenario, paths: MarketPaths, dates: list[int], at: Rows) 
         if settlement is not None:
             date = dates.index(settlement)
             price = price.clone()
-            price[date] = option.payoff(paths.spot[: settlement + 1])
+            price[date] = option.payoff(_path(option, paths, settlement))
             price[date + 1 :] = 0.0
             settles[date][k] = True
             for values in (delta, gamma, vega):

@@ -1,6 +1,6 @@
 """Instruments: the claims of a position and what it is hedged with."""
 
-from .claim import Call, Claim, EuropeanOption, Put
+from .claim import Call, Claim, EuropeanOption, Path, Put
 from .instrument import Instrument, ListedOption, Underlying
 from .position import Leg, Position
 
@@ -11,6 +11,7 @@ __all__ = [
     "Instrument",
     "Leg",
     "ListedOption",
+    "Path",
     "Position",
     "Put",
     "Underlying",

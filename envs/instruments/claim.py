@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -12,14 +12,32 @@ from torch import Tensor
 from ..part import Kind
 
 
+class Path(NamedTuple):
+    """Prices on the market's dates, up to and including a claim's maturity.
+
+    ``times`` are years ``[m+1, 1 or N]``, ``spot [m+1, N]`` is the claim's asset, ``assets`` are
+    all of them, each ``[m+1, N]``.
+    """
+
+    times: Tensor
+    spot: Tensor
+    assets: tuple[Tensor, ...] = ()
+
+
 class Claim(Kind):
-    """A derivative that pays once, at ``maturity`` years (null: at the end of the episode)."""
+    """A derivative on ``asset`` that pays once, at ``maturity`` years (null: the episode's end)."""
 
     maturity: Annotated[float, Field(gt=0)] | None = None
+    asset: Annotated[int, Field(ge=0)] = 0
 
     @abstractmethod
-    def payoff(self, spot: Tensor) -> Tensor:
-        """What it pays ``[N]`` on the path ``spot [m+1, N]`` up to and including its maturity."""
+    def payoff(self, path: Path) -> Tensor:
+        """What it pays ``[N]`` at its maturity."""
+
+    @property
+    def reach(self) -> int:
+        """The highest asset it depends on."""
+        return self.asset
 
 
 class EuropeanOption(Claim):
@@ -28,9 +46,9 @@ class EuropeanOption(Claim):
     strike: Annotated[float, Field(gt=0)]
     sign: ClassVar[int]  # +1 for a call, -1 for a put
 
-    def payoff(self, spot: Tensor) -> Tensor:
+    def payoff(self, path: Path) -> Tensor:
         """``max(sign (S_T - strike), 0)``."""
-        return torch.clamp(self.sign * (spot[-1] - self.strike), min=0)
+        return torch.clamp(self.sign * (path.spot[-1] - self.strike), min=0)
 
 
 class Call(EuropeanOption):

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from .market import Market, MarketPaths, Uniform, accumulate, draw
+from .market import Market, Uniform, Walk, accumulate, draw
 
 Volatility = Annotated[float, Field(ge=0)]
 
@@ -24,19 +24,13 @@ class GeometricBrownianMotion(Market):
     kind: Literal["gbm"] = "gbm"
     sigma: Volatility | Uniform = 0.2
 
-    def simulate(
-        self,
-        times: Tensor,
-        paths: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-    ) -> MarketPaths:
-        """Log S_{t+1} = log S_t + (drift - sigma^2 / 2) dt + sigma sqrt(dt) Z."""
-        times = times.to(generator.device)
+    def walk(
+        self, clock: Tensor, paths: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> Walk:
+        """Log S_{t+1} = log S_t - sigma^2 / 2 dt + sigma sqrt(dt) Z."""
         sigma = draw(self.sigma, paths, generator, dtype)
-        increments = diffusion(self.drift, sigma, times, paths, generator, dtype)
-        log_spot = accumulate(math.log(self.spot), increments)
-        return MarketPaths(times=times, spot=log_spot.exp(), log_spot=log_spot, implied_vol=sigma)
+        increments = diffusion(0.0, sigma, clock, paths, generator, dtype)
+        return Walk(accumulate(math.log(self.spot), increments), implied_vol=sigma)
 
     @property
     def volatility(self) -> float:
@@ -47,12 +41,12 @@ class GeometricBrownianMotion(Market):
 def diffusion(
     drift: float,
     sigma: Tensor,
-    times: Tensor,
+    clock: Tensor,
     paths: int,
     generator: torch.Generator,
     dtype: torch.dtype,
 ) -> Tensor:
     """Log-increments ``[T, N]`` of a GBM with ``sigma [1, 1 or N]``."""
-    dt = times.diff(dim=0).to(dtype)
+    dt = clock.diff(dim=0).to(dtype)
     z = torch.randn((len(dt), paths), generator=generator, dtype=dtype, device=generator.device)
     return z.mul_(sigma * dt.sqrt()).add_((drift - sigma**2 / 2) * dt)

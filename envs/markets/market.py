@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -24,9 +24,15 @@ class MarketPaths:
         times: dates in years, ``[T+1, 1]`` or ``[T+1, N]``.
         spot: ``[T+1, N]``, money.
         log_spot: ``[T+1, N]``, its logarithm.
-        implied_vol: the vol the market quotes, per sqrt(year), broadcastable to ``[T+1, N]``.
+        implied_vol: the at-the-money vol that the market quotes for the end of the batch, per
+            sqrt(year), broadcastable to ``[T+1, N]``.
         jump: the log-jump of the step that ended at t, ``[T+1, N]``; null where nothing jumps.
         latents: states that only the model knows, each ``[T+1, N]``.
+        skew: slope of the quoted vol in log(strike / forward), as `implied_vol`; null: flat.
+        clock: the dates in years of variance, shaped as `times`; null: they are the same.
+        expected: what the model expects of ``S_{t+1} / S_t`` at t, ``[T, 1 or N]``; null:
+            ``exp(drift dt)``.
+        others: the paths of the market's other assets, in order.
     """
 
     times: Tensor
@@ -35,6 +41,40 @@ class MarketPaths:
     implied_vol: Tensor
     jump: Tensor | None = None
     latents: dict[str, Tensor] = field(default_factory=dict)
+    skew: Tensor | None = None
+    clock: Tensor | None = None
+    expected: Tensor | None = None
+    others: tuple[MarketPaths, ...] = ()
+
+    @property
+    def assets(self) -> tuple[MarketPaths, ...]:
+        """All A assets, this one first."""
+        return (self, *self.others)
+
+    @property
+    def variance_time(self) -> Tensor:
+        """The clock that variance runs on, ``[T+1, 1 or N]``."""
+        return self.times if self.clock is None else self.clock
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a market draws: its paths before drift, with ``E[exp(log_spot)]`` = the spot at 0.
+
+    Attributes:
+        log_spot: ``[T+1, N]``; owned by whoever receives it.
+        implied_vol, jump, latents, skew: as in `MarketPaths`.
+        expected: ``E[S_{t+1} / S_t]`` before the market's drift, ``[T, 1 or N]``; null: 1.
+        others: the walks of the other assets.
+    """
+
+    log_spot: Tensor
+    implied_vol: Tensor
+    jump: Tensor | None = None
+    latents: dict[str, Tensor] = field(default_factory=dict)
+    skew: Tensor | None = None
+    expected: Tensor | None = None
+    others: tuple[Walk, ...] = ()
 
 
 class Uniform(Part):
@@ -59,31 +99,92 @@ class Market(Kind):
     """A market under the real-world measure.
 
     ``drift`` is d log E[S] / dt (jumps are compensated), ``rate`` the continuously compounded
-    interest on cash, ``dividend`` the continuous dividend yield paid to holders.
+    interest on cash, ``dividend`` the continuous dividend yield paid to holders. A kind writes
+    `walk`; `simulate` adds the drift.
     """
+
+    jumps: ClassVar[bool] = False  # whether its paths have `MarketPaths.jump`
+    latents: ClassVar[tuple[str, ...]] = ()  # the names in `MarketPaths.latents`
 
     spot: Positive = 100.0
     drift: float = 0.0
     rate: float = 0.0
     dividend: float = 0.0
 
-    @abstractmethod
     def simulate(
         self,
         times: Tensor,
         paths: int,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
+        clock: Tensor | None = None,
     ) -> MarketPaths:
         """Draw ``paths`` paths on the dates ``times [T+1, 1 or N]`` (years, float64).
 
-        The arrays live on the generator's device.
+        Randomness runs on ``clock`` (shaped as ``times``; by default the same): nights and weekends
+        may count for less. Drift runs on ``times``. The arrays live on the generator's device.
         """
+        times = times.to(generator.device)
+        clock = None if clock is None else clock.to(generator.device)
+        walk = self.walk(times if clock is None else clock, paths, generator, dtype)
+        first, *others = [
+            _drifted(w, drift, times, clock)
+            for w, drift in zip((walk, *walk.others), self.drifts, strict=True)
+        ]
+        return replace(first, others=tuple(others)) if others else first
+
+    @abstractmethod
+    def walk(
+        self, clock: Tensor, paths: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> Walk:
+        """Draw the driftless paths on the dates ``clock [T+1, 1 or N]``, on its device."""
 
     @property
     @abstractmethod
     def volatility(self) -> float:
         """The total volatility of log-returns per sqrt(year), jumps included: a scale."""
+
+    def risk_neutral(self) -> Market:
+        """The market under the pricing measure: its drift is ``rate - dividend``.
+
+        Kinds with a risk premium take it off here; kinds without a pricing measure raise TypeError.
+        """
+        return self.model_copy(update={"drift": self.rate - self.dividend})
+
+    @property
+    def spots(self) -> tuple[float, ...]:
+        """The spot at time 0 of each asset."""
+        return (self.spot,)
+
+    @property
+    def drifts(self) -> tuple[float, ...]:
+        """The drift of each asset."""
+        return (self.drift,)
+
+    @property
+    def dividends(self) -> tuple[float, ...]:
+        """The dividend yield of each asset."""
+        return (self.dividend,)
+
+
+def _drifted(walk: Walk, drift: float, times: Tensor, clock: Tensor | None) -> MarketPaths:
+    log_spot, expected = walk.log_spot, walk.expected
+    dtype = log_spot.dtype
+    if drift:
+        log_spot = log_spot.add_((drift * (times - times[:1])).to(dtype))
+        if expected is not None:
+            expected = expected * torch.exp(drift * times.diff(dim=0)).to(dtype)
+    return MarketPaths(
+        times=times,
+        spot=log_spot.exp(),
+        log_spot=log_spot,
+        implied_vol=walk.implied_vol,
+        jump=walk.jump,
+        latents=walk.latents,
+        skew=walk.skew,
+        clock=clock,
+        expected=expected,
+    )
 
 
 def draw(

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from .gbm import Volatility, diffusion
-from .market import Market, MarketPaths, NonNegative, Uniform, accumulate, draw
+from .market import Market, NonNegative, Uniform, Walk, accumulate, draw
 
 
 class Merton(Market):
     """GBM with lognormal jumps: ``intensity`` a year, log-jumps of ``jump_mean`` and ``jump_std``.
 
     The drift of the diffusion is lowered by intensity (E[e^J] - 1), so that d log E[S] / dt =
-    drift.
+    drift. Under the pricing measure jumps come ``1 + jump_premium`` times as often.
     Source: Merton, "Option Pricing when Underlying Stock Returns are Discontinuous", 1976.
     Evidence: tests/envs/test_markets.py.
     """
+
+    jumps: ClassVar[bool] = True
 
     kind: Literal["merton"] = "merton"
     sigma: Volatility | Uniform = 0.15
@@ -28,28 +30,28 @@ class Merton(Market):
     jump_mean: float = -0.07
     jump_std: Annotated[float, Field(ge=0)] = 0.05
 
-    def simulate(
-        self,
-        times: Tensor,
-        paths: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-    ) -> MarketPaths:
+    jump_premium: Annotated[float, Field(ge=-1)] = 0.0
+
+    def walk(
+        self, clock: Tensor, paths: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> Walk:
         """Exact on any dates: the normal increment of each step plus the jumps that fall in it."""
-        times = times.to(generator.device)
         sigma = draw(self.sigma, paths, generator, dtype)
         compensator = self.intensity * math.expm1(self.jump_mean + self.jump_std**2 / 2)
-        increments = diffusion(self.drift - compensator, sigma, times, paths, generator, dtype)
-        jump = increments.new_zeros((len(times), paths))
-        self._scatter_jumps(jump[1:], times, generator)
-        log_spot = accumulate(math.log(self.spot), increments.add_(jump[1:]))
-        return MarketPaths(
-            times=times,
-            spot=log_spot.exp(),
-            log_spot=log_spot,
+        increments = diffusion(-compensator, sigma, clock, paths, generator, dtype)
+        jump = increments.new_zeros((len(clock), paths))
+        self._scatter_jumps(jump[1:], clock, generator)
+        return Walk(
+            accumulate(math.log(self.spot), increments.add_(jump[1:])),
             implied_vol=(sigma**2 + self._jump_variance).sqrt(),
             jump=jump,
         )
+
+    def risk_neutral(self) -> Merton:
+        """Jumps come ``1 + jump_premium`` times as often."""
+        intensity = self.intensity * (1 + self.jump_premium)
+        drift = self.rate - self.dividend
+        return self.model_copy(update={"drift": drift, "intensity": intensity, "jump_premium": 0.0})
 
     def _scatter_jumps(self, jump: Tensor, times: Tensor, generator: torch.Generator) -> None:
         """Add the jumps of all paths to ``jump [T, N]``.

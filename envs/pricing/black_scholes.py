@@ -15,8 +15,9 @@ _TINY = 1e-12  # total vols below this are taken as expiry
 class Greeks(NamedTuple):
     """A price and its derivatives, each ``[T+1, N]``.
 
-    ``delta`` dV/dS, ``gamma`` d2V/dS2, ``vega`` dV/dsigma (for a move of 1.00 in vol), ``theta``
-    dV/dt per year of calendar time.
+    ``delta`` dV/dS, ``gamma`` d2V/dS2 (S the claim's own asset), ``vega`` dV/dsigma (for a move of
+    1.00 in all vols), ``theta`` dV/dt per year of calendar time; ``others`` holds the deltas to
+    further assets as (asset, delta).
     """
 
     price: Tensor
@@ -24,11 +25,12 @@ class Greeks(NamedTuple):
     gamma: Tensor
     vega: Tensor
     theta: Tensor
+    others: tuple[tuple[int, Tensor], ...] = ()
 
 
 def black_scholes(
     log_spot: Tensor,
-    strike: float,
+    strike: float | Tensor,
     tau: Tensor,
     vol: Tensor,
     *,
@@ -47,7 +49,7 @@ def black_scholes(
 
     Args:
         log_spot: ``[T+1, N]``, the logarithm of the spot.
-        strike: money.
+        strike: money; a tensor is broadcastable to ``[T+1, N]``.
         tau: years to maturity, not negative, broadcastable to ``[T+1, N]``.
         vol: per sqrt(year), not negative, broadcastable to ``[T+1, N]``.
         sign: +1 for a call, -1 for a put.
@@ -60,7 +62,8 @@ def black_scholes(
     total = vol * root
     alive = total > _TINY
     s = total.clamp(min=_TINY)
-    d1 = (log_spot + ((rate - dividend) * tau - math.log(strike))) / s + s / 2
+    log_strike = strike.log() if isinstance(strike, Tensor) else math.log(strike)
+    d1 = (log_spot + ((rate - dividend) * tau - log_strike)) / s + s / 2
     carry, discount = torch.exp(-dividend * tau), torch.exp(-rate * tau)
     asset = _normal(d1, sign, sign * carry)
     cash = _normal(d1 - s, sign, sign * strike * discount)
