@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,7 +45,9 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
 
     Every spot is a path that has stood still; options are not held and P&L so far is 0.
     """
-    contract, limits = scenario.contract, scenario.limits[-1]
+    contract = scenario.contract
+    first = contract.options  # of the delta-one instruments: the one that is drawn
+    limits = scenario.limits[first]
     deviation = contract.volatility * contract.horizon**0.5
     spot = contract.spot * np.exp(np.linspace(-REACH, REACH, spots) * deviation)
     episodes = mark(scenario, _standing_still(scenario, torch.from_numpy(spot)))
@@ -54,31 +56,43 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
     zero = np.zeros(spots)
     found: dict[float, list[NDArray[np.float64]]] = {}
     for start in (limits.lower or 0.0, limits.upper or 0.0):
-        holding = (*[zero] * contract.options, np.full(spots, start))
+        holding = tuple(
+            np.full(spots, start) if k == first else zero for k in range(contract.instruments)
+        )
         rows, state = [], hedger.start(spots)
         for t in range(episodes.steps):
             target, state = hedger.act(known._at(t, Account(zero, holding, zero)), state)
-            rows.append(np.array(target[:, -1]))
+            rows.append(np.array(target[:, first]))
         found[start] = rows
     lower, upper = (np.clip(np.stack(rows), limits.lower, limits.upper) for rows in found.values())
     times = np.asarray(episodes.numpy().times)[:, 0]
     desk = Desk(scenario, NUMPY)
-    options = (zero,) * contract.options
-    neutral = np.stack([desk.neutral(tape, t, options) for t in range(episodes.steps)])
+    options = (zero,) * first
+    neutral = np.stack([desk.neutral(tape, t, options)[0] for t in range(episodes.steps)])
     return PolicyMap(times[-1] - times[:-1], spot, lower, upper, neutral)
 
 
 def _standing_still(scenario: Scenario, spot: torch.Tensor) -> MarketPaths:
-    calendar = scenario.calendar
+    """Every path stays where it starts; all else is as at time 0."""
+    calendar, market = scenario.calendar, scenario.market
     times = torch.linspace(0, calendar.horizon, calendar.steps + 1, dtype=torch.float64)[:, None]
-    paths = spot.expand(calendar.steps + 1, -1).clone()
-    return MarketPaths(
-        times=times,
-        spot=paths,
-        log_spot=paths.log(),
-        implied_vol=torch.full((1, 1), scenario.market.volatility, dtype=torch.float64),
-        jump=torch.zeros_like(paths),
-    )
+    drawn = market.simulate(times, 1, torch.Generator().manual_seed(0))
+
+    def still(paths: MarketPaths, spots: torch.Tensor) -> MarketPaths:
+        spots = spots.expand(calendar.steps + 1, -1).clone()
+        return MarketPaths(
+            times=times,
+            spot=spots,
+            log_spot=spots.log(),
+            implied_vol=paths.implied_vol[:1],
+            jump=None if paths.jump is None else torch.zeros_like(spots),
+            latents={name: v[:1].expand_as(spots) for name, v in paths.latents.items()},
+            skew=None if paths.skew is None else paths.skew[:1],
+        )
+
+    vol = torch.full((1, 1), market.volatility, dtype=torch.float64)
+    others = tuple(still(other, other.spot[0].expand_as(spot)) for other in drawn.others)
+    return replace(still(drawn, spot), implied_vol=vol, others=others)
 
 
 def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:

@@ -34,9 +34,11 @@ class Baseline(Kind):
         """Target holdings ``[N, K]`` over (t, t+1], and the next state."""
 
 
-def underlying_only(known: Known, holding: X) -> X:
-    """Holdings ``[N, K]`` of no listed option and ``holding [N]`` of the underlying."""
-    return stack((0.0 * holding,) * known.contract.options + (holding,))
+def delta_one_only(known: Known, holding: X) -> X:
+    """Holdings ``[N, K]`` of no listed option and ``holding [N, D]`` of the delta-one ones."""
+    nothing = 0.0 * holding[:, 0]
+    columns = [holding[:, j] for j in range(holding.shape[1])]
+    return stack((*[nothing] * known.contract.options, *columns))
 
 
 def baseline_kinds() -> dict[str, type[Baseline]]:

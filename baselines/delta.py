@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
-from .baseline import Baseline, underlying_only
+from .baseline import Baseline, delta_one_only
 
 
 class DeltaHedge(Baseline):
@@ -25,7 +25,7 @@ class DeltaHedge(Baseline):
         """``h_t = -Delta_t`` at dates 0, every, 2 every ...; the last holding between them."""
         if known.t % self.every:
             return known.holding, None
-        return underlying_only(known, known.neutral), None
+        return delta_one_only(known, known.neutral), None
 
 
 class BandHedge(Baseline):
@@ -41,5 +41,6 @@ class BandHedge(Baseline):
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t - width, -Delta_t + width)``."""
         ops, half = known.ops, self.width * known.contract.size
-        raised = ops.maximum(known.holding[:, -1], known.neutral - half)
-        return underlying_only(known, ops.minimum(raised, known.neutral + half)), None
+        held = known.holding[:, known.contract.options :]
+        raised = ops.maximum(held, known.neutral - half)
+        return delta_one_only(known, ops.minimum(raised, known.neutral + half)), None

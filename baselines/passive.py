@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
-from .baseline import Baseline, underlying_only
+from .baseline import Baseline, delta_one_only
 
 
 class NoHedge(Baseline):
@@ -16,7 +16,7 @@ class NoHedge(Baseline):
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h = 0``."""
-        return underlying_only(known, 0.0 * known.spot), None
+        return 0.0 * known.holding, None
 
 
 class StaticHedge(Baseline):
@@ -26,4 +26,4 @@ class StaticHedge(Baseline):
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = -Delta_0``."""
-        return (underlying_only(known, known.neutral) if known.t == 0 else known.holding), None
+        return (delta_one_only(known, known.neutral) if known.t == 0 else known.holding), None

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from .part import Kind
 
 DAYS_PER_YEAR = 365.0
+WEEK = 7 / DAYS_PER_YEAR
+MOST_STEPS = 100_000
+
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Calendar(Kind):
-    """The market's dates in years from the start, and the decision dates among them."""
+    """The market's dates in years from the start, and the decision dates among them.
 
-    steps: Annotated[int, Field(ge=1, le=100_000)]
+    A kind has ``steps``, the number of market steps, as a field or works it out.
+    """
+
+    if TYPE_CHECKING:
+        # A field must not shadow an attribute of its parent, so at run time there is none.
+        @property
+        @abstractmethod
+        def steps(self) -> int:
+            """T."""
+
     decide_every: Annotated[int, Field(ge=1)] = 1
 
     @abstractmethod
@@ -38,6 +52,10 @@ class Calendar(Kind):
     def fixed(self) -> bool:
         """Whether all paths share one set of dates."""
 
+    def dates(self) -> Tensor | None:
+        """The dates in years that all paths share, float64 ``[steps + 1]``; null: they differ."""
+        return self.times(1, torch.Generator())[:, 0] if self.fixed else None
+
     @property
     def decisions(self) -> tuple[int, ...]:
         """The indices of the market dates at which a hedger may trade."""
@@ -48,6 +66,7 @@ class UniformCalendar(Calendar):
     """``steps`` market steps of equal length over ``days`` calendar days (a year has 365)."""
 
     kind: Literal["uniform"] = "uniform"
+    steps: Steps
     days: Annotated[float, Field(gt=0)]
 
     def times(self, paths: int, generator: torch.Generator) -> Tensor:
@@ -74,6 +93,7 @@ class TradingDaysCalendar(Calendar):
     """
 
     kind: Literal["trading-days"] = "trading-days"
+    steps: Steps
 
     def times(self, paths: int, generator: torch.Generator) -> Tensor:
         """Dates in years, ``[steps + 1, paths]``."""
@@ -91,3 +111,76 @@ class TradingDaysCalendar(Calendar):
     def fixed(self) -> bool:
         """Always false: the weekends fall differently."""
         return False
+
+
+class TradingHoursCalendar(Calendar):
+    """``per_day`` dates a session, from its open to its close, on ``days`` weekdays in a row.
+
+    The first date is the first open, the last the last close, the dates of a session are equally
+    spaced. ``first_weekday`` counts from 0, a Monday; null draws it for every path, and then the
+    weekends fall differently. Dates are years of 365 days. Variance runs on a clock of its own:
+    ``overnight`` and ``weekend`` are that of a night and of a weekend as multiples of a session's,
+    and a week of five sessions has 7/365 of a year's, so that vols keep their meaning.
+
+    Source: French and Roll, "Stock Return Variances", 1986: a session's variance is over six times
+    a weekend's, and an hour of it 13 times an hour of the night. Evidence:
+    tests/envs/test_calendar.py.
+    """
+
+    kind: Literal["trading-hours"] = "trading-hours"
+    days: Annotated[int, Field(ge=1)]
+    per_day: Annotated[int, Field(ge=2)]
+    session_hours: Annotated[float, Field(gt=0, lt=24)] = 6.5
+    overnight: NonNegative = 0.2
+    weekend: NonNegative = 0.2
+    first_weekday: Annotated[int, Field(ge=0, le=4)] | None = None
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> TradingHoursCalendar:
+        if self.steps > MOST_STEPS:
+            raise ValueError(
+                f"days {self.days} times per_day {self.per_day} make {self.steps} steps and at "
+                f"most {MOST_STEPS} are allowed: take fewer of either"
+            )
+        return self
+
+    def times(self, paths: int, generator: torch.Generator) -> Tensor:
+        """Dates in years, ``[steps + 1, 1]``, or ``[steps + 1, paths]`` with a random weekday."""
+        device = generator.device
+        if self.first_weekday is None:
+            first = torch.randint(0, 5, (1, paths), generator=generator, device=device)
+        else:
+            first = torch.tensor([[self.first_weekday]], device=device)
+        weekday = first + torch.arange(self.days, device=device)[:, None]
+        opens = (weekday + 2 * (weekday // 5) - first).double()
+        within = torch.linspace(
+            0, self.session_hours / 24, self.per_day, dtype=torch.float64, device=device
+        )
+        return (opens[:, None] + within[:, None]).flatten(0, 1) / DAYS_PER_YEAR
+
+    def clock(self, times: Tensor) -> Tensor:
+        """A session's variance in equal parts, a night's and a weekend's at once."""
+        steps = times.diff(dim=0)
+        session = WEEK / (5 + 4 * self.overnight + self.weekend)
+        variance = torch.full_like(steps, session / (self.per_day - 1))
+        gaps = slice(self.per_day - 1, None, self.per_day)
+        over_weekend = steps[gaps] > 2 / DAYS_PER_YEAR
+        variance[gaps] = torch.where(over_weekend, self.weekend, self.overnight) * session
+        return torch.cat([torch.zeros_like(times[:1]), variance.cumsum(dim=0)])
+
+    @property
+    def steps(self) -> int:
+        """Those within sessions and those between them."""
+        return self.days * self.per_day - 1
+
+    @property
+    def horizon(self) -> float:
+        """The (mean) length of an episode in years."""
+        weekdays = range(5) if self.first_weekday is None else [self.first_weekday]
+        weekends = sum((day + self.days - 1) // 5 for day in weekdays) / len(weekdays)
+        return (self.days - 1 + 2 * weekends + self.session_hours / 24) / DAYS_PER_YEAR
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the first weekday is given."""
+        return self.first_weekday is not None

@@ -30,6 +30,7 @@ class Desk:
     def __init__(self, scenario: Scenario, ops: Namespace, view: View | None = None) -> None:
         self.scenario, self.ops = scenario, ops
         self.view = scenario.view if view is None else view
+        scenario.check_features(self.view)
         self.costs = scenario.costs
         self.limits = scenario.limits
         self.bounds = [(limits.lower or 0.0, limits.upper or 0.0) for limits in self.limits]
@@ -38,33 +39,40 @@ class Desk:
         self.features = scenario.features_of(self.view)
         self.own = tuple(name for name in self.features if name in OWN_FEATURES)
         self.sees_gap = "gap" in self.own
+        self.options = self.contract.options
+        self.further_holdings = [  # what an environment's info has beside the first delta-one's
+            *((k, f"option_holding_{k}") for k in range(self.options)),
+            *((k, f"holding_{k}") for k in range(self.options + 1, len(self.costs))),
+        ]
         self.loss_limit, self.liquidate = scenario.loss_limit, scenario.liquidate
 
     def open(self, tape: Tape) -> Account:
         """The accounts at the start of the tape's episodes."""
         return open_account(tape.premium, tape.mark[0], len(self.costs))
 
-    def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> X:
-        """The underlying's holding that makes position plus ``options`` holdings delta-neutral."""
-        centre = -tape.delta[at]
-        for k, holding in enumerate(options):
-            centre = centre - holding * tape.option_delta[k][at]
-        return centre
+    def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> list[X]:
+        """The delta-one holdings that make position plus ``options`` holdings delta-neutral."""
+        centres = [-delta[at] for delta in tape.delta]
+        for k, (holding, closes) in enumerate(zip(options, tape.closes, strict=True)):
+            if closes is not None:
+                centres[closes] = centres[closes] - holding * tape.option_delta[k][at]
+        return centres
 
     def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
-        """The target holdings that an action asks for, options first, the underlying last."""
-        *options, underlying = account.holding
-        width, size, ops = self.width, self.contract.size, self.ops
-        chosen, admissible = [], []
-        for k, holding in enumerate(options):
-            numbers = action[k * width : (k + 1) * width]
-            target = self.action.target(numbers, holding, holding, self.bounds[k], size, ops)
-            chosen.append(target)
-            admissible.append(self.limits[k].apply(target, holding, ops))
-        centre = self.neutral(tape, at, admissible)
-        numbers = action[len(options) * width :]
-        target = self.action.target(numbers, underlying, centre, self.bounds[-1], size, ops)
-        return (*chosen, target)
+        """The target holdings that an action asks for, options first, delta-one last."""
+        first, holdings = self.options, account.holding
+        chosen = [self._target(k, action, h, h) for k, h in enumerate(holdings[:first])]
+        admissible = [
+            self.limits[k].apply(target, holdings[k], self.ops) for k, target in enumerate(chosen)
+        ]
+        for k, centre in enumerate(self.neutral(tape, at, admissible), start=first):
+            chosen.append(self._target(k, action, holdings[k], centre))
+        return tuple(chosen)
+
+    def _target(self, k: int, action: tuple[X, ...], holding: X, centre: X) -> X:
+        numbers = action[k * self.width : (k + 1) * self.width]
+        size = self.contract.size
+        return self.action.target(numbers, holding, centre, self.bounds[k], size, self.ops)
 
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
@@ -92,7 +100,8 @@ class Desk:
 
     def own_columns(self, account: Account, tape: Tape, at: At) -> list[X]:
         """The observation's own features."""
-        neutral = self.neutral(tape, at, account.holding[:-1]) if self.sees_gap else None
+        held = account.holding[: self.options]
+        neutral = self.neutral(tape, at, held) if self.sees_gap else ()
         return own_features(
             self.own, account.holding, neutral, account.wealth, self.contract, self.ops
         )

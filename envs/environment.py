@@ -79,7 +79,6 @@ class HedgingEnv(gym.Env[Observation, Any]):
         self._desk, self._choices = self.problem.desk, self.problem.choices
         self._width = len(self._desk.costs) * self._desk.view.action.width
         self._first_own = self.problem.first_own
-        self._option_keys = [f"option_holding_{k}" for k in range(self._desk.contract.options)]
         self._stream: EpisodeStream | None = None
         self._t = -1
         self.history: list[dict[str, float]] = []
@@ -138,7 +137,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
             info |= {
                 "total_pnl": account.wealth,
                 "total_cost": self._cost,
-                "turnover": self._traded / tape.price[-1][0],
+                "turnover": self._traded / tape.spot[0],
             }
         if self.render_mode:
             self.history.append(info)
@@ -179,14 +178,14 @@ class HedgingEnv(gym.Env[Observation, Any]):
             "pnl": pnl,
             "cost": cost,
             "wealth": account.wealth,
-            "spot": tape.price[-1][t],
-            "holding": account.holding[-1],
-            "delta": tape.delta[t],
+            "spot": tape.spot[t],
+            "holding": account.holding[self._desk.options],
+            "delta": tape.delta[0][t],
             "gamma": tape.gamma[t],
             "vega": tape.vega[t],
             "clipped": clipped,
         }
-        for k, key in enumerate(self._option_keys):
+        for k, key in self._desk.further_holdings:
             info[key] = account.holding[k]
         return info
 

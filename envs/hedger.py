@@ -84,7 +84,7 @@ class Known:
 
     @property
     def spot(self) -> X:
-        """``[N]``."""
+        """Of the first asset, ``[N]``."""
         return self._episodes.spot[self.t]
 
     @property
@@ -100,7 +100,7 @@ class Known:
 
     @property
     def delta(self) -> X:
-        """The position's delta, ``[N]``."""
+        """The position's delta to the first asset, ``[N]``."""
         return self._episodes.delta[self.t]
 
     @property
@@ -145,8 +145,8 @@ class Known:
 
     @property
     def neutral(self) -> X:
-        """The underlying's delta-neutral holding when no option is held, ``[N]``."""
-        return -self._tape.delta[self.t]
+        """The delta-one holdings that are delta-neutral when no option is held, ``[N, D]``."""
+        return -stack(tuple(delta[self.t] for delta in self._tape.delta))
 
     def history(self, name: str) -> X:
         """A series of `Episodes` up to and including t; ``[1, ...]`` where it never changes.

@@ -76,15 +76,19 @@ class LearningProblem:
         plain = RewardStep(before[0], after[0], before[1], after[1])
         if tape.reference is None:
             return plain
-        held = dealt.held
-        open_delta = held[-1] - self.desk.neutral(tape, at, held[:-1])
+        first, held = self.desk.options, dealt.held
+        surprise: X = 0.0
+        for j, neutral in enumerate(self.desk.neutral(tape, at, held[:first])):
+            beyond = tape.surprise(at, j)
+            if beyond is not None:
+                surprise = surprise + (held[first + j] - neutral) * beyond
         next_date: At = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
         end: At = tape.steps if isinstance(at, int) else (tape.steps, at[1])
         reference = self.ops.where(ended, tape.reference[end], tape.reference[next_date])
         return plain._replace(
             reference_before=tape.reference[at],
             reference_after=reference,
-            surprise=open_delta * tape.surprise(at),
+            surprise=surprise,
         )
 
     def earned(self, change: X, books: RewardStep | None) -> X:
@@ -134,7 +138,7 @@ class LearningProblem:
 
 
 class _DeltaNeutral:
-    """Holds the delta-neutral underlying and no option: only to find where losses lie."""
+    """Holds what is delta-neutral and no option: only to find where losses lie."""
 
     name = "pilot"
 
@@ -143,7 +147,7 @@ class _DeltaNeutral:
 
     def act(self, known: Known, state: None) -> tuple[X, None]:
         holding = np.zeros((len(known.neutral), known.contract.instruments))
-        holding[:, -1] = known.neutral
+        holding[:, known.contract.options :] = known.neutral
         return holding, None
 
 

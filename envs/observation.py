@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -69,6 +69,18 @@ class Visible(Protocol):
         """The log-jump of the step that ended at t, ``[T+1, N]``."""
 
     @property
+    def other_spots(self) -> tuple[Tensor, ...]:
+        """The further assets' prices, each ``[T+1, N]``."""
+
+    @property
+    def other_deltas(self) -> tuple[Tensor, ...]:
+        """The position's deltas to them, each ``[T+1, N]``."""
+
+    @property
+    def latents(self) -> dict[str, Tensor]:
+        """States that only the model knows, ``[T+1, N]`` each."""
+
+    @property
     def contract(self) -> Contract:
         """The constants that scale the features."""
 
@@ -78,18 +90,18 @@ class Contract:
     """Constants of a scenario that features are scaled by.
 
     Attributes:
-        spot: the spot at time 0, money.
-        strikes: one per leg, money.
-        maturities: one per leg, years; null is the end of the episode.
+        spots: the spot of each asset at time 0, money.
+        strikes: one per leg with a strike on the first asset, money.
+        maturities: one for each of these, years; null is the end of the episode.
         size: the sum of ``|quantity|``.
         volatility: the market's total vol, per sqrt(year).
         horizon: the (mean) length of an episode, years.
         steps: decision dates in it.
         options: how many of the hedge instruments are listed options (they come first).
-        instruments: K.
+        assets: the asset of each hedge instrument.
     """
 
-    spot: float
+    spots: tuple[float, ...]
     strikes: tuple[float, ...]
     maturities: tuple[float | None, ...]
     size: float
@@ -97,7 +109,22 @@ class Contract:
     horizon: float
     steps: int
     options: int
-    instruments: int
+    assets: tuple[int, ...]
+
+    @property
+    def spot(self) -> float:
+        """The first asset's spot at time 0, money."""
+        return self.spots[0]
+
+    @cached_property
+    def instruments(self) -> int:
+        """K, how many hedge instruments there are."""
+        return len(self.assets)
+
+    @property
+    def delta_ones(self) -> int:
+        """D, how many of them close a delta: all that are not options."""
+        return self.instruments - self.options
 
     @cached_property
     def scale(self) -> float:
@@ -107,12 +134,15 @@ class Contract:
 
 @dataclass(frozen=True)
 class Feature:
-    """A market feature: what it is, how many columns (``legs``, ``options`` or 1), its formula."""
+    """A market feature: what it is, how many columns (one ``per`` what), its formula.
+
+    ``latent`` names what only the model knows and the market must therefore expose.
+    """
 
     meaning: str
-    per: str
+    per: Literal["1", "legs", "options", "others"]
     formula: Callable[[Visible], Tensor | Sequence[Tensor]]
-    latent: bool = False
+    latent: Literal["jump", "variance", "alpha", "regime"] | None = None
 
 
 def _time_left(v: Visible) -> Tensor:
@@ -138,9 +168,12 @@ def _step_length(v: Visible) -> Tensor:
 
 
 def _jump(v: Visible) -> Tensor:
-    if v.jump is None:
-        raise ValueError("feature 'jump' in a market that does not jump: drop the feature")
+    assert v.jump is not None  # a scenario refuses the feature in a market that does not jump
     return v.jump * 10
+
+
+def _log_ratio(values: Tensor, scale: float | Tensor) -> Tensor:
+    return torch.log((values + 1e-8) / (scale + 1e-8))
 
 
 FEATURES: dict[str, Feature] = {
@@ -160,7 +193,7 @@ FEATURES: dict[str, Feature] = {
     "vol": Feature(
         "log(quoted vol / the market's volatility)",
         "1",
-        lambda v: torch.log((v.vol + 1e-8) / (v.contract.volatility + 1e-8)),
+        lambda v: _log_ratio(v.vol, v.contract.volatility),
     ),
     "delta": Feature("position delta per size", "1", lambda v: v.delta / v.contract.size),
     "gamma": Feature(
@@ -193,7 +226,35 @@ FEATURES: dict[str, Feature] = {
         "options",
         lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract.options),
     ),
-    "jump": Feature("10 times the log-jump of the step just ended (latent)", "1", _jump, True),
+    "other_spots": Feature(
+        "log(S / S0) of each further asset over volatility sqrt(horizon)",
+        "others",
+        lambda v: [
+            torch.log(spot / start) / (v.contract.volatility * v.contract.horizon**0.5 + 1e-8)
+            for spot, start in zip(v.other_spots, v.contract.spots[1:], strict=True)
+        ],
+    ),
+    "other_deltas": Feature(
+        "position delta to each further asset per size",
+        "others",
+        lambda v: [delta / v.contract.size for delta in v.other_deltas],
+    ),
+    "jump": Feature("10 times the log-jump of the step just ended (latent)", "1", _jump, "jump"),
+    "variance": Feature(
+        "log(root of the instantaneous variance / the market's volatility) (latent)",
+        "1",
+        lambda v: _log_ratio(v.latents["variance"].clamp(min=0).sqrt(), v.contract.volatility),
+        "variance",
+    ),
+    "alpha": Feature(
+        "log of SABR's alpha over its start (latent)",
+        "1",
+        lambda v: _log_ratio(v.latents["alpha"], v.latents["alpha"][:1]),
+        "alpha",
+    ),
+    "regime": Feature(
+        "the number of the regime, from 0 (latent)", "1", lambda v: v.latents["regime"], "regime"
+    ),
 }
 
 
@@ -207,21 +268,29 @@ def _columns(values: Tensor, count: int) -> list[Tensor]:
 
 OWN_FEATURES: dict[str, str] = {
     "holding": "each holding in position sizes",
-    "gap": "the underlying's holding less the delta-neutral one, in position sizes",
+    "gap": "each delta-one holding less the delta-neutral one, in position sizes",
     "pnl": "marked P&L so far in units of the money scale",
 }
 
 
 def columns(names: Sequence[str], contract: Contract) -> list[str]:
     """The observation's column names: market features first, own features last."""
-    counts = {"1": 1, "legs": len(contract.strikes), "options": contract.options}
+    counts = {
+        "legs": len(contract.strikes),
+        "options": contract.options,
+        "others": len(contract.spots) - 1,
+    }
     result = []
     for name in [n for n in names if n in FEATURES]:
-        count = counts[FEATURES[name].per]
-        result += [name] if FEATURES[name].per == "1" else [f"{name}_{i}" for i in range(count)]
+        count = counts.get(FEATURES[name].per)
+        result += [name] if count is None else [f"{name}_{i}" for i in range(count)]
     for name in [n for n in names if n in OWN_FEATURES]:
-        k = contract.instruments
-        result += [f"holding_{i}" for i in range(k)] if name == "holding" else [name]
+        if name == "holding":
+            result += [f"holding_{k}" for k in range(contract.instruments)]
+        elif name == "gap" and contract.delta_ones > 1:
+            result += [f"gap_{j}" for j in range(contract.delta_ones)]
+        else:
+            result.append(name)
     return result
 
 
@@ -242,7 +311,7 @@ def market_features(names: Sequence[str], visible: Visible) -> Tensor:
 def own_features(
     names: Sequence[str],
     holding: tuple[X, ...],
-    neutral: X,
+    neutral: Sequence[X],
     wealth: X,
     contract: Contract,
     ops: Namespace,
@@ -254,8 +323,8 @@ def own_features(
             for units in holding:
                 values.append(ops.clip(units / contract.size, -BOUND, BOUND))
         elif name == "gap":
-            gap = (holding[-1] - neutral) / contract.size
-            values.append(ops.clip(gap, -BOUND, BOUND))
+            for units, centre in zip(holding[contract.options :], neutral, strict=True):
+                values.append(ops.clip((units - centre) / contract.size, -BOUND, BOUND))
         elif name == "pnl":
             values.append(ops.clip(wealth / contract.scale, -BOUND, BOUND))
     return values

@@ -91,7 +91,7 @@ class _Lines:
 
     def __init__(self, tape: Tape, ops: Namespace, account: Account) -> None:
         zero = 0.0 * account.wealth
-        self.premium, self.spot0, self.ops = tape.premium, tape.price[-1][0], ops
+        self.premium, self.spot0, self.ops = tape.premium, tape.spot[0], ops
         self.gains = self.carry = self.interest = self.cost = self.cash_flow = zero
         self.turnover = self.trades = self.clipped = zero
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import Annotated
 
+import torch
 from pydantic import Field, field_validator, model_validator
 
 from .action import DiscreteAction
 from .calendar import Calendar
 from .constraints import Limits
 from .costs import Cost
-from .instruments import Claim, EuropeanOption, Instrument, ListedOption, Position, Underlying
+from .instruments import (
+    Claim,
+    DeltaOne,
+    Future,
+    Instrument,
+    ListedOption,
+    Position,
+    RolledOption,
+)
 from .markets import Market
 from .objectives import Objective
 from .observation import FEATURES, Contract
@@ -32,7 +42,8 @@ class Hedge(Part):
 class Scenario(Part):
     """Market, position, instruments, marking, costs, constraints, calendar, objective, and a view.
 
-    ``hedges`` names listed options first and the underlying last. With ``liquidate`` the holdings
+    ``hedges`` names options first, then what closes the deltas: an underlying or a future, at most
+    one for each asset. With ``liquidate`` the holdings
     are sold at the end, at cost; otherwise they are counted at mid. A position still alive at the
     end is closed out at its mark. ``loss_limit`` (money) stops and liquidates an episode whose
     marked loss has reached it.
@@ -52,22 +63,31 @@ class Scenario(Part):
 
     @field_validator("hedges")
     @classmethod
-    def _underlying_last(cls, hedges: tuple[Hedge, ...]) -> tuple[Hedge, ...]:
-        kinds = [isinstance(hedge.instrument, Underlying) for hedge in hedges]
-        if kinds != [False] * (len(hedges) - 1) + [True]:
+    def _delta_one_last(cls, hedges: tuple[Hedge, ...]) -> tuple[Hedge, ...]:
+        closing = [h.instrument for h in hedges if isinstance(h.instrument, DeltaOne)]
+        tail = [hedge.instrument for hedge in hedges[len(hedges) - len(closing) :]]
+        if not closing or tail != closing:
             raise ValueError(
-                f"{len(hedges)} hedges with {sum(kinds)} underlying: list the options first and "
-                "exactly one underlying, last"
+                f"{len(hedges)} hedges with {len(closing)} underlyings or futures: list the "
+                "options first and at least one underlying or future, last"
+            )
+        assets = [instrument.asset for instrument in closing]
+        if len(set(assets)) < len(assets):
+            raise ValueError(
+                f"underlyings and futures on assets {assets}: keep one of them for each asset"
             )
         return hedges
 
     @model_validator(mode="after")
-    def _dates_fit(self) -> Scenario:
-        legs = [("position.legs", i, leg.claim) for i, leg in enumerate(self.position.legs)]
-        for key, i, claim in [*legs, *[("hedges", i, c) for i, c in enumerate(self.listed)]]:
-            self._check_maturity(f"{key}.{i}", claim)
+    def _parts_fit(self) -> Scenario:
+        for key, claim in self._claims:
+            self._check_claim(key, claim)
+            self._check_maturity(key, claim)
+        for i, hedge in enumerate(self.hedges):
+            self._check_instrument(f"hedges.{i}", hedge.instrument)
         if isinstance(self.view.action, DiscreteAction):
             self.view.action.table(len(self.hedges))
+        self.check_features(self.view)
         return self
 
     @model_validator(mode="after")
@@ -79,39 +99,97 @@ class Scenario(Part):
                 raise ValueError(f"hedges.{i}.limits: {error}") from None
         return self
 
+    @property
+    def _claims(self) -> list[tuple[str, Claim]]:
+        """Every claim with its key."""
+        legs = [(f"position.legs.{i}", leg.claim) for i, leg in enumerate(self.position.legs)]
+        return legs + [
+            (f"hedges.{i}", hedge.instrument.option)
+            for i, hedge in enumerate(self.hedges)
+            if isinstance(hedge.instrument, ListedOption)
+        ]
+
+    def _check_claim(self, key: str, claim: Claim) -> None:
+        self._check_asset(key, claim.reach)
+        if claim.exercisable and key.startswith("hedges"):
+            raise ValueError(
+                f"{key}: the hedger would have to decide when to exercise: list a European option"
+            )
+
+    def _check_asset(self, key: str, asset: int) -> None:
+        count = len(self.market.spots)
+        if asset >= count:
+            raise ValueError(f"{key}: asset {asset} in a market of {count}: they count from 0")
+
+    def _check_instrument(self, key: str, instrument: Instrument) -> None:
+        self._check_asset(key, instrument.written_on)
+        if isinstance(instrument, Future | RolledOption):
+            self._check_date(f"{key}: tenor", instrument.tenor, self.calendar.decide_every)
+
     def _check_maturity(self, key: str, claim: Claim) -> None:
-        calendar = self.calendar
         if claim.maturity is None:
             return
+        # A listed option settles into the account, so on a date at which the account is kept.
+        every = self.calendar.decide_every if key.startswith("hedges") else 1
+        inside = self._check_date(f"{key}: maturity", claim.maturity, every)
+        if not inside and claim.path_dependent:
+            raise ValueError(
+                f"{key}: maturity {claim.maturity:g} years is beyond the episode's "
+                f"{self.calendar.horizon:g}: what it depends on is not simulated, so end it inside"
+            )
+
+    def _check_date(self, key: str, years: float, every: int) -> bool:
+        """Whether a date is within the episode; refused if it lies between every n-th dates."""
+        calendar = self.calendar
         if not calendar.fixed:
             raise ValueError(
-                f"{key}: maturity {claim.maturity:g} on a calendar whose dates differ from path to "
-                "path: leave it out, the option then expires with the episode"
+                f"{key} {years:g} on a calendar whose dates differ from path to path: leave "
+                "maturities out, the option then expires with the episode"
             )
-        step = calendar.horizon / calendar.steps
-        count = claim.maturity / step
-        if count < 1 - 1e-9:
+        dates = calendar.times(1, torch.Generator())[:, 0].tolist()
+        dates = [*dates[:-1:every], dates[-1]]
+        near = 1e-6 * calendar.horizon / calendar.steps
+        if years > dates[-1] + near:
+            return False
+        if years < dates[1] - near:
             raise ValueError(
-                f"{key}: maturity {claim.maturity:g} years is before the first step, {step:g} "
-                "years: lengthen it or take more steps"
+                f"{key} {years:g} years is before the first step, {dates[1]:g} years: lengthen it "
+                "or take more steps"
             )
-        if count > calendar.steps - 1e-6:  # at the end, or alive there
-            return
-        # A listed option settles into the account, so on a date at which the account is kept.
-        every = calendar.decide_every if key.startswith("hedges") else 1
-        if abs(count / every - round(count / every)) > 1e-6:
-            below = int(count / every) * every
-            above = min(below + every, calendar.steps)
+        if min(abs(years - date) for date in dates) > near:
+            after = bisect.bisect(dates, years)
             raise ValueError(
-                f"{key}: maturity {claim.maturity:.6g} years falls between the dates "
-                f"{below * step:.6g} and {above * step:.6g}: choose one of them"
+                f"{key} {years:.6g} years falls between the dates {dates[after - 1]:.6g} and "
+                f"{dates[after]:.6g}: choose one of them"
             )
+        return True
+
+    def check_features(self, view: View) -> None:
+        """Refuse a view that asks for what the market does not expose.
+
+        Raises:
+            ValueError: naming the feature and what the market has.
+        """
+        exposed = [*self.market.latents, *(["jump"] if self.market.jumps else [])]
+        for name in view.features or ():
+            latent = FEATURES[name].latent if name in FEATURES else None
+            if latent is not None and latent not in exposed:
+                raise ValueError(
+                    f"view.features: {name!r} in a market that has no {latent}: drop the feature "
+                    f"(this market exposes {', '.join(exposed) or 'nothing'})"
+                )
 
     @property
     def listed(self) -> tuple[Claim, ...]:
-        """The listed options among the hedge instruments."""
+        """The claims of the listed options among the hedge instruments."""
         instruments = [hedge.instrument for hedge in self.hedges]
         return tuple(i.option for i in instruments if isinstance(i, ListedOption))
+
+    @property
+    def delta_ones(self) -> tuple[DeltaOne, ...]:
+        """The hedge instruments that close a delta, which come last."""
+        instruments = [hedge.instrument for hedge in self.hedges]
+        return tuple(i for i in instruments if isinstance(i, DeltaOne))
 
     @property
     def costs(self) -> tuple[tuple[Cost, ...], ...]:
@@ -131,17 +209,19 @@ class Scenario(Part):
     @property
     def contract(self) -> Contract:
         """The constants that scale the features and the rewards."""
-        claims = [leg.claim for leg in self.position.legs]
+        claims = [leg.claim for leg in self.position.legs if not leg.claim.reach]
+        struck = [(c.strike, c.maturity) for c in claims if hasattr(c, "strike")]
+        instruments = [hedge.instrument for hedge in self.hedges]
         return Contract(
-            spot=self.market.spot,
-            strikes=tuple(c.strike for c in claims if isinstance(c, EuropeanOption)),
-            maturities=tuple(c.maturity for c in claims if isinstance(c, EuropeanOption)),
+            spots=self.market.spots,
+            strikes=tuple(strike for strike, _ in struck),
+            maturities=tuple(maturity for _, maturity in struck),
             size=self.position.size,
             volatility=self.market.volatility,
             horizon=self.calendar.horizon,
             steps=len(self.calendar.decisions),
-            options=len(self.listed),
-            instruments=len(self.hedges),
+            options=len(self.hedges) - len(self.delta_ones),
+            assets=tuple(instrument.written_on for instrument in instruments),
         )
 
     @property
@@ -157,7 +237,9 @@ class Scenario(Part):
             chosen = ["time_left", "moneyness", "delta", "gamma"]
             chosen += [] if self.marking_is_constant else ["vol"]
             chosen += [] if self.calendar.fixed else ["step_length"]
-            chosen += ["option_price", "option_delta", "option_gamma"] if self.listed else []
+            chosen += ["other_spots", "other_deltas"] if len(self.market.spots) > 1 else []
+            options = len(self.hedges) > len(self.delta_ones)
+            chosen += ["option_price", "option_delta", "option_gamma"] if options else []
             chosen += ["holding", "gap"]
             chosen += ["pnl"] if self.objective.needs_pnl else []
         market_side = [name for name in chosen if name in FEATURES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
@@ -14,6 +15,10 @@ from .ledger import Period
 from .namespace import X
 
 At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clocks differ
+_DATED = (
+    *("spot", "price", "arrival", "mark", "cash_flow", "growth", "carry", "delta", "option_delta"),
+    *("gamma", "vega", "expected", "reference"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,16 @@ class Tape:
     """What each date brings; entries are indexed by date first.
 
     The same class holds NumPy arrays ``[T+1, N]`` (float64), torch tensors, or lists of floats for
-    a single path (`path`): ``entry[at]`` is then an array over paths or one number. The last of the
-    instruments is the underlying, so ``price[-1]`` is the spot.
+    a single path (`path`): ``entry[at]`` is then an array over paths or one number. K instruments,
+    the last D of them delta-one. ``delta`` is the position's, in units of each delta-one
+    instrument; ``option_delta`` is each option's, in units of the one that ``closes`` it (null:
+    none does).
     """
 
     steps: int
+    spot: X  # of the first asset
     price: tuple[X, ...]
+    arrival: tuple[X, ...] | None  # where contracts expire and are listed anew
     mark: X
     cash_flow: X
     pays: tuple[bool, ...]
@@ -35,13 +44,14 @@ class Tape:
     settles: tuple[tuple[X, ...], ...]
     settled: tuple[tuple[X, ...], ...]
     expires: bool
-    delta: X
+    delta: tuple[X, ...]
     option_delta: tuple[X, ...]
+    closes: tuple[int | None, ...]
     gamma: X
     vega: X
     premium: X
     features: X | None
-    expected: X  # E[S_{t+1}] / S_t
+    expected: tuple[X | None, ...]  # E[arrival_{t+1}] / price_t of each delta-one instrument
     reference: X | None  # the wealth of a frictionless delta hedge
 
     @staticmethod
@@ -70,22 +80,8 @@ class Tape:
             shared = array.shape[1] < self.mark.shape[1]
             return array if shared else array[:, start:stop]
 
-        return replace(
-            self,
-            price=tuple(cut(p) for p in self.price),
-            mark=cut(self.mark),
-            cash_flow=cut(self.cash_flow),
-            growth=None if self.growth is None else cut(self.growth),
-            carry=None if self.carry is None else tuple(cut(c) for c in self.carry),
-            delta=cut(self.delta),
-            option_delta=tuple(cut(d) for d in self.option_delta),
-            gamma=cut(self.gamma),
-            vega=cut(self.vega),
-            premium=self.premium[start:stop],
-            features=None if self.features is None else self.features[:, start:stop],
-            expected=cut(self.expected),
-            reference=None if self.reference is None else cut(self.reference),
-        )
+        features = None if self.features is None else self.features[:, start:stop]
+        return replace(self._each(cut), premium=self.premium[start:stop], features=features)
 
     def path(self, j: int) -> Tape:
         """One path as lists of floats."""
@@ -93,22 +89,43 @@ class Tape:
         def pick(array: X) -> X:
             return array[:, j].tolist() if array.shape[-1] > 1 else array[:, 0].tolist()
 
+        features = None if self.features is None else self.features[:, j]
+        return replace(self._each(pick), premium=float(self.premium[j]), features=features)
+
+    def copy(self) -> Tape:
+        """The same on arrays of its own, which may be written."""
+        features = None if self.features is None else self.features.copy()
         return replace(
-            self,
-            price=tuple(pick(p) for p in self.price),
-            mark=pick(self.mark),
-            cash_flow=pick(self.cash_flow),
-            growth=None if self.growth is None else pick(self.growth),
-            carry=None if self.carry is None else tuple(pick(c) for c in self.carry),
-            delta=pick(self.delta),
-            option_delta=tuple(pick(d) for d in self.option_delta),
-            gamma=pick(self.gamma),
-            vega=pick(self.vega),
-            premium=float(self.premium[j]),
-            features=None if self.features is None else self.features[:, j],
-            expected=pick(self.expected),
-            reference=None if self.reference is None else pick(self.reference),
+            self._each(lambda array: array.copy()), premium=self.premium.copy(), features=features
         )
+
+    def overwrite(self, source: Tape, columns: X) -> None:
+        """Put the paths ``columns`` of ``source`` in the place of this tape's own."""
+        pairs = [*zip(self._arrays(), source._arrays(), strict=True)]
+        if self.features is not None:
+            pairs.append((self.features, source.features))
+        for array, other in pairs:
+            if array.shape[1] == self.mark.shape[1]:  # else all paths share it
+                array[:, columns] = other[:, columns]
+        self.premium[columns] = source.premium[columns]
+
+    def _arrays(self) -> list[X]:
+        """What is indexed by date and path, but the features."""
+        found: list[X] = []
+        for name in _DATED:
+            value = getattr(self, name)
+            found += [v for v in (value if isinstance(value, tuple) else (value,)) if v is not None]
+        return found
+
+    def _each(self, change: Callable[[X], X]) -> Tape:
+        """The same with every one of those changed."""
+
+        def changed(value: X) -> X:
+            if isinstance(value, tuple):
+                return tuple(map(changed, value))
+            return None if value is None else change(value)
+
+        return replace(self, **{name: changed(getattr(self, name)) for name in _DATED})
 
     def period(self, at: At) -> Period:
         """What (t, t+1] brings."""
@@ -117,7 +134,7 @@ class Tape:
         after = (at[0] + 1, at[1])
         return Period(
             price=tuple([p[at] for p in self.price]),
-            next_price=tuple([p[after] for p in self.price]),
+            next_price=tuple([p[after] for p in self.arrival or self.price]),
             carry=None if self.carry is None else tuple([c[at] for c in self.carry]),
             growth=None if self.growth is None else _on_dates(self.growth, at),
             cash_flow=self.cash_flow[after],
@@ -129,10 +146,11 @@ class Tape:
     def _periods(self) -> list[Period]:
         """The periods of clocks in step, laid out at once: a step only looks its own up."""
         price, nothing = list(zip(*self.price, strict=True)), repeat(None)
+        arrival = price if self.arrival is None else list(zip(*self.arrival, strict=True))
         flows = zip(self.cash_flow[1:], self.pays[1:], strict=True)
         entries = zip(
             price,
-            price[1:],
+            arrival[1:],
             nothing if self.carry is None else zip(*self.carry, strict=True),
             nothing if self.growth is None else self.growth,
             [flow if pays else None for flow, pays in flows],
@@ -142,11 +160,15 @@ class Tape:
         )
         return list(map(Period._make, entries))
 
-    def surprise(self, at: At) -> X:
-        """The spot's move over (t, t+1] beyond its expectation."""
+    def surprise(self, at: At, j: int) -> X | None:
+        """How far a delta-one instrument moves over (t, t+1] beyond what is expected, if known."""
+        expected = self.expected[j]
+        if expected is None:
+            return None
         after: At = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
-        spot = self.price[-1]
-        return spot[after] - spot[at] * _on_dates(self.expected, at)
+        k = len(self.option_delta) + j
+        arrival = (self.arrival or self.price)[k]
+        return arrival[after] - self.price[k][at] * _on_dates(expected, at)
 
     def settled_at(self, at: At) -> tuple[X, ...] | None:
         """Which instruments cannot be held any more, null when all can."""
@@ -164,7 +186,9 @@ def _on_dates(array: X, at: At) -> X:
 def _delta_hedged(tape: Tape) -> X:
     """Wealth ``[T+1, N]`` from holding minus the position's delta, without cost or interest."""
     moves = np.diff(tape.mark, axis=0) + tape.cash_flow[1:]
-    moves -= tape.delta[:-1] * np.diff(tape.price[-1], axis=0)
+    for k, delta in enumerate(tape.delta, start=len(tape.option_delta)):
+        arrival = tape.price[k] if tape.arrival is None else tape.arrival[k]
+        moves -= delta[:-1] * (arrival[1:] - tape.price[k][:-1])
     return _frozen(np.concatenate([np.zeros_like(moves[:1]), np.cumsum(moves, axis=0)]))
 
 
@@ -183,27 +207,52 @@ def _frozen(array: X) -> X:
 
 
 def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
-    instruments = range(episodes.contract.instruments)
-    listed = range(episodes.contract.options)
-    carry, growth = episodes.carry, episodes.growth
+    contract = episodes.contract
+    carry, growth, arrival = episodes.carry, episodes.growth, episodes.arrival
     expires = any(any(date) for date in episodes.settles)
+
+    def columns(values: X | None, which: range) -> tuple[X, ...] | None:
+        return None if values is None else tuple(convert(values[..., k]) for k in which)
+
+    instruments, options = range(contract.instruments), range(contract.options)
+    delta_ones = range(contract.options, contract.instruments)
+    assets = [contract.assets[k] for k in delta_ones]
+    closes = [assets.index(a) if a in assets else None for a in contract.assets[: len(options)]]
+    # A future's own delta is not 1; the ledger holds futures, so deltas are counted in them.
+    own = [episodes.hedge_delta[..., k] if episodes.relisted[k] else None for k in delta_ones]
+    deltas = (episodes.delta, *episodes.other_deltas)
+    price = columns(episodes.price, instruments)
+    assert price is not None
     return Tape(
         steps=episodes.steps,
-        price=tuple(convert(episodes.price[..., k]) for k in instruments),
+        spot=convert(episodes.spot),
+        price=price,
+        arrival=columns(arrival, instruments),
         mark=convert(episodes.mark),
         cash_flow=convert(episodes.cash_flow),
         pays=episodes.pays,
         growth=None if growth is None else convert(growth),
-        carry=None if carry is None else tuple(convert(carry[..., k]) for k in instruments),
+        carry=columns(carry, instruments),
         settles=episodes.settles,
         settled=tuple(map(episodes.settled, range(episodes.steps + 1))) if expires else (),
         expires=expires,
-        delta=convert(episodes.delta),
-        option_delta=tuple(convert(episodes.hedge_delta[..., k]) for k in listed),
+        delta=tuple(
+            convert(deltas[a] if d is None else deltas[a] / d)
+            for a, d in zip(assets, own, strict=True)
+        ),
+        option_delta=tuple(
+            convert(
+                episodes.hedge_delta[..., k]
+                if j is None or own[j] is None
+                else episodes.hedge_delta[..., k] / own[j]
+            )
+            for k, j in zip(options, closes, strict=True)
+        ),
+        closes=tuple(closes),
         gamma=episodes.gamma,
         vega=episodes.vega,
         premium=convert(episodes.premium),
         features=features,
-        expected=convert(episodes.expected),
+        expected=tuple(None if e is None else convert(e) for e in episodes.expected),
         reference=None,
     )

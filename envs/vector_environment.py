@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from .namespace import NUMPY
 from .rewards import RewardStep
 from .scenario import Scenario
 from .stream import EpisodeStream
-from .tape import At, Tape
+from .tape import At
 from .view import View
 
 Array = NDArray[Any]
@@ -184,15 +183,15 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             "pnl": pnl,
             "cost": cost,
             "wealth": account.wealth,
-            "spot": tape.price[-1][at],
-            "holding": account.holding[-1],
-            "delta": tape.delta[at],
+            "spot": tape.spot[at],
+            "holding": account.holding[self._desk.options],
+            "delta": tape.delta[0][at],
             "gamma": tape.gamma[at],
             "vega": tape.vega[at],
             "clipped": clipped,
         }
-        for k, holding in enumerate(account.holding[:-1]):
-            info[f"option_holding_{k}"] = holding
+        for k, key in self._desk.further_holdings:
+            info[key] = account.holding[k]
         return info | {f"_{key}": self._everywhere for key in info}
 
     def _final_info(self, info: dict[str, Any], ended: Array, last: Array) -> dict[str, Any]:
@@ -200,7 +199,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         totals = {
             "total_pnl": self._account.wealth,
             "total_cost": self._cost,
-            "turnover": self._traded / self._tape.price[-1][0],
+            "turnover": self._traded / self._tape.spot[0],
             "total_reward": self._returned,
             "steps": np.broadcast_to(self._t, self.num_envs),
         }
@@ -226,7 +225,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._stream.release(int(self._episodes.min()))
         for episode in np.unique(self._episodes[which]):
             columns = which[self._episodes[which] == episode]
-            _copy_columns(self._tape, self._stream.episode(int(episode)), columns)
+            self._tape.overwrite(self._stream.episode(int(episode)), columns)
         self._t = np.where(ended, 0, self._t)
         opened = self._desk.open(self._tape)
         zero = np.zeros(self.num_envs)
@@ -245,45 +244,6 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _part_clocks(self) -> None:
         """From now on every environment keeps its own date, on its own copy of the tape."""
-        tape = self._tape
         self._t = np.full(self.num_envs, self._t)
         self._episodes = np.full(self.num_envs, self._next - 1)
-        self._tape = replace(
-            tape,
-            price=tuple(p.copy() for p in tape.price),
-            mark=tape.mark.copy(),
-            cash_flow=tape.cash_flow.copy(),
-            growth=None if tape.growth is None else tape.growth.copy(),
-            carry=None if tape.carry is None else tuple(c.copy() for c in tape.carry),
-            delta=tape.delta.copy(),
-            option_delta=tuple(d.copy() for d in tape.option_delta),
-            gamma=tape.gamma.copy(),
-            vega=tape.vega.copy(),
-            premium=tape.premium.copy(),
-            features=None if tape.features is None else tape.features.copy(),
-            expected=tape.expected.copy(),
-            reference=None if tape.reference is None else tape.reference.copy(),
-        )
-
-
-def _copy_columns(into: Tape, tape: Tape, columns: Array) -> None:
-    """Overwrite the paths ``columns`` of a working tape with another tape's."""
-    pairs = [
-        (into.mark, tape.mark),
-        (into.cash_flow, tape.cash_flow),
-        (into.delta, tape.delta),
-        (into.gamma, tape.gamma),
-        (into.vega, tape.vega),
-        (into.features, tape.features),
-        (into.reference, tape.reference),
-        *zip(into.price, tape.price, strict=True),
-        *zip(into.option_delta, tape.option_delta, strict=True),
-        *zip(into.carry or (), tape.carry or (), strict=True),
-    ]
-    if into.growth is not None and into.growth.shape == into.mark[1:].shape:
-        pairs.append((into.growth, tape.growth))
-    if into.expected.shape == into.mark[1:].shape:
-        pairs.append((into.expected, tape.expected))
-    for array, source in [pair for pair in pairs if pair[0] is not None]:
-        array[:, columns] = source[:, columns]
-    into.premium[columns] = tape.premium[columns]
+        self._tape = self._tape.copy()

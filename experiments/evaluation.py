@@ -14,6 +14,7 @@ from ..baselines import DeltaHedge, NoHedge
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
 from ..envs.objectives import CVaR, VaR
 from ..envs.stream import Role, generator_of, stream_of
+from ..envs.tape import Tape
 from . import statistics
 from .statistics import Estimate
 
@@ -259,6 +260,8 @@ def example_paths(scenario: Scenario, hedgers: Sequence[Hedger], seed: int = 0) 
     delta = rollout(scenario, episodes, DeltaHedge())
     order = np.argsort(delta.pnl)
     arrays = episodes.numpy()
+    first = scenario.contract.options  # of the delta-one instruments: the one that is shown
+    neutral = -Tape.of(episodes).delta[0][:-1]
     examples = []
     for title, rank in (("a bad path", 0.01), ("a middling path", 0.5), ("a good path", 0.99)):
         j = int(order[int(rank * (len(order) - 1))])
@@ -268,9 +271,9 @@ def example_paths(scenario: Scenario, hedgers: Sequence[Hedger], seed: int = 0) 
             Example(
                 days=times * 365,
                 spot=arrays.spot[:, j],
-                neutral=-arrays.delta[:-1, j],
+                neutral=neutral[:, j],
                 jumps=np.flatnonzero(jump),
-                holdings={k: np.asarray(o.holding)[:, j, -1] for k, o in outcomes.items()},
+                holdings={k: np.asarray(o.holding)[:, j, first] for k, o in outcomes.items()},
                 wealth={k: np.asarray(o.wealth)[:, j] for k, o in outcomes.items()},
                 title=f"{title} for delta hedging",
             )

@@ -60,7 +60,8 @@ def part(described: Part, units: Mapping[str, str] | None = None) -> str:
     words = []
     for name in type(described).model_fields:
         value = getattr(described, name)
-        if name in ("kind", "decide_every") or value is None:
+        first_asset = name == "asset" and value == 0
+        if name in ("kind", "decide_every") or value is None or first_asset:
             continue
         unit = f" {units[name]}" if name in units else ""
         drawn = " (drawn for every path)" if isinstance(value, Uniform) else ""

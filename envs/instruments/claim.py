@@ -27,12 +27,19 @@ class Path(NamedTuple):
 class Claim(Kind):
     """A derivative on ``asset`` that pays once, at ``maturity`` years (null: the episode's end)."""
 
+    path_dependent: ClassVar[bool] = False  # then it must mature within the episode
+    exercisable: ClassVar[bool] = False  # then its holder may take the exercise value earlier
+
     maturity: Annotated[float, Field(gt=0)] | None = None
     asset: Annotated[int, Field(ge=0)] = 0
 
     @abstractmethod
     def payoff(self, path: Path) -> Tensor:
         """What it pays ``[N]`` at its maturity."""
+
+    def exercise_value(self, spot: Tensor) -> Tensor:
+        """What the holder of an exercisable claim gets ``[N]`` by exercising at ``spot [N]``."""
+        raise TypeError(f"{type(self).__name__} cannot be exercised before its maturity")
 
     @property
     def reach(self) -> int:

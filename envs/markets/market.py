@@ -105,6 +105,7 @@ class Market(Kind):
 
     jumps: ClassVar[bool] = False  # whether its paths have `MarketPaths.jump`
     latents: ClassVar[tuple[str, ...]] = ()  # the names in `MarketPaths.latents`
+    foresees: ClassVar[bool] = True  # whether E[S_{t+1}] is known at t, as data's is not
 
     spot: Positive = 100.0
     drift: float = 0.0
@@ -165,6 +166,11 @@ class Market(Kind):
     def dividends(self) -> tuple[float, ...]:
         """The dividend yield of each asset."""
         return (self.dividend,)
+
+    @property
+    def correlation_matrix(self) -> tuple[tuple[float, ...], ...]:
+        """Of the assets' log-returns, jumps included, ``[A][A]``."""
+        return ((1.0,),)
 
 
 def _drifted(walk: Walk, drift: float, times: Tensor, clock: Tensor | None) -> MarketPaths:

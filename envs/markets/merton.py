@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from pydantic import Field
+from scipy import special, stats
 from torch import Tensor
 
+from .fit import Fit, Floats, checked, maximise
 from .gbm import Volatility, diffusion
+from .jumps import normal_sizes, scatter
 from .market import Market, NonNegative, Uniform, Walk, accumulate, draw
+
+FEWEST = 250  # log-returns of a fit
 
 
 class Merton(Market):
@@ -40,7 +47,8 @@ class Merton(Market):
         compensator = self.intensity * math.expm1(self.jump_mean + self.jump_std**2 / 2)
         increments = diffusion(-compensator, sigma, clock, paths, generator, dtype)
         jump = increments.new_zeros((len(clock), paths))
-        self._scatter_jumps(jump[1:], clock, generator)
+        sizes = normal_sizes(self.jump_mean, self.jump_std, generator, dtype)
+        scatter(jump[1:], clock, self.intensity, sizes, generator)
         return Walk(
             accumulate(math.log(self.spot), increments.add_(jump[1:])),
             implied_vol=(sigma**2 + self._jump_variance).sqrt(),
@@ -53,26 +61,42 @@ class Merton(Market):
         drift = self.rate - self.dividend
         return self.model_copy(update={"drift": drift, "intensity": intensity, "jump_premium": 0.0})
 
-    def _scatter_jumps(self, jump: Tensor, times: Tensor, generator: torch.Generator) -> None:
-        """Add the jumps of all paths to ``jump [T, N]``.
+    @classmethod
+    def fit(cls, log_returns: ArrayLike, dt: float) -> Fit[Merton]:
+        """Maximum likelihood of the mixture of normals; ``dt`` years between returns.
 
-        Jumps are rare, so the points of the Poisson process on paths x time are drawn (their
-        number, then their places, uniform) instead of a count for every step: the same law, far
-        less work.
+        The jumps of a step are taken to be at most two on average.
+
+        Raises:
+            ValueError: if the returns are not finite, fewer than 250 or constant.
+
+        Evidence: tests/envs/test_fit.py.
         """
-        paths = jump.shape[1]
-        device = generator.device
-        longest = float(times[-1].max())
-        mean = torch.tensor(self.intensity * longest * paths, dtype=torch.float64, device=device)
-        count = int(torch.poisson(mean, generator=generator))
-        path = torch.randint(0, paths, (count,), generator=generator, device=device)
-        time = torch.rand(count, dtype=torch.float64, generator=generator, device=device) * longest
-        size = torch.randn(count, dtype=jump.dtype, generator=generator, device=device)
-        size = size * self.jump_std + self.jump_mean
-        ends = times[1:] if times.shape[1] == 1 else times[1:, path]
-        step = (time >= ends).sum(dim=0)
-        inside = step < len(jump)
-        jump.index_put_((step[inside], path[inside]), size[inside], accumulate=True)
+        returns = checked(log_returns, dt, FEWEST)
+        scale = float(returns.std())
+        count = np.arange(20)[:, None]  # of jumps in a step: more have no chance worth a term
+
+        def natural(theta: Floats) -> Floats:
+            sigma, jump_std = scale * np.exp(theta[1]) / math.sqrt(dt), scale * np.exp(theta[4])
+            intensity, jump_mean = 2 * special.expit(theta[2]) / dt, theta[3] * scale
+            growth = sigma**2 / 2 + intensity * np.expm1(jump_mean + jump_std**2 / 2)
+            drift = theta[0] * scale / dt + growth
+            return np.array([drift, sigma, intensity, jump_mean, jump_std])
+
+        def log_likelihood(parameters: Floats) -> float:
+            drift, sigma, intensity, m, s = parameters
+            growth = sigma**2 / 2 + intensity * np.expm1(m + s**2 / 2)
+            mean, sd = (drift - growth) * dt + count * m, np.sqrt(sigma**2 * dt + count * s**2)
+            chance = stats.poisson.logpmf(count, intensity * dt)
+            normal = -(((returns - mean) / sd) ** 2) / 2 - np.log(sd * math.sqrt(2 * math.pi))
+            return float(special.logsumexp(chance + normal, axis=0).sum())
+
+        names = ["drift", "sigma", "intensity", "jump_mean", "jump_std"]
+        level = float(returns.mean()) / scale
+        starts = [[level, -0.2, rare, 0.0, size] for rare, size in ((-5.5, 1.0), (-2.5, 0.4))]
+        estimate = maximise(log_likelihood, natural, starts, names, len(returns))
+        market = cls.model_validate(estimate.parameters)
+        return Fit(market, estimate.errors, estimate.log_likelihood, estimate.observations)
 
     @property
     def _jump_variance(self) -> float:

@@ -138,10 +138,9 @@ def test_options_are_set_first_and_the_underlying_closes_the_delta_of_both() -> 
     option, underlying = desk.targets(action, account, tape, 3)
     assert option == pytest.approx(np.full(N, 0.15))  # the reach of 0.3, from a holding of 0
     limited = 0.1  # what will really be held
-    assert underlying == pytest.approx(-tape.delta[3] - limited * tape.option_delta[0][3])
-    assert desk.neutral(tape, 3, (option,)) == pytest.approx(
-        -tape.delta[3] - option * tape.option_delta[0][3]
-    )
+    assert underlying == pytest.approx(-tape.delta[0][3] - limited * tape.option_delta[0][3])
+    (neutral,) = desk.neutral(tape, 3, (option,))
+    assert neutral == pytest.approx(-tape.delta[0][3] - option * tape.option_delta[0][3])
 
 
 @pytest.mark.parametrize("seed", range(40))

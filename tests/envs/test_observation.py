@@ -25,7 +25,8 @@ from deephedge.envs.part import Part
 from deephedge.envs.pricing import ConstantVolMarking, MarketVolMarking
 from deephedge.envs.scenario import Hedge
 
-ALL = (*FEATURES, *OWN_FEATURES)
+LATENT = {name for name, feature in FEATURES.items() if feature.latent}
+MERTON = (*(name for name in FEATURES if name not in LATENT - {"jump"}), *OWN_FEATURES)
 SHARE = Hedge(instrument=Underlying())
 LISTED = Hedge(instrument=ListedOption(option=Put(strike=95.0, maturity=0.75)))
 LEGS = (
@@ -44,7 +45,7 @@ def scenario(**parts: Any) -> Scenario:
         "hedges": (LISTED, SHARE),
         "marking": ConstantVolMarking(vol=0.25),
         "objective": CVaR(level=0.9),
-        "view": View(features=ALL, action=TargetAction()),
+        "view": View(features=MERTON, action=TargetAction()),
     }
     return Scenario(**(defaults | parts))
 
@@ -117,7 +118,7 @@ def test_every_market_feature_is_what_it_says() -> None:
 def test_own_features_by_hand_and_clipped() -> None:
     contract = scenario().contract
     holding = (np.array([1.5, -30.0]), np.array([-3.0, 6.0]))
-    neutral, wealth = np.array([1.5, 0.0]), np.array([contract.scale / 2, -1e9])
+    neutral, wealth = [np.array([1.5, 0.0])], np.array([contract.scale / 2, -1e9])
     values = own_features(("holding", "gap", "pnl"), holding, neutral, wealth, contract, NUMPY)
     expected = [[0.5, -5.0], [-1.0, 2.0], [-1.5, 2.0], [0.5, -5.0]]
     np.testing.assert_allclose(values, expected)
@@ -169,13 +170,14 @@ def test_columns_name_every_number(preset: str) -> None:
 def test_the_number_of_columns_follows_legs_and_instruments(
     random_scenario: Callable[..., Scenario],
 ) -> None:
-    names = tuple(name for name in ALL if name != "jump")
+    names = tuple(name for name in MERTON if name != "jump")
     for seed in range(60):
         problem = random_scenario(seed, view={"features": names})
         legs, listed = len(problem.position.legs), len(problem.listed)
         width = len(columns(names, problem.contract))
-        # Moneyness by leg; price, delta and gamma by option; a holding by instrument.
-        assert width == len(names) - 1 - 3 - 1 + legs + 3 * listed + (listed + 1)
+        # Moneyness by leg; price, delta and gamma by option; a holding by instrument; none of the
+        # two that further assets have.
+        assert width == len(names) - 1 - 3 - 1 - 2 + legs + 3 * listed + (listed + 1)
         block = simulate(problem, 5, seed).features(names)
         assert block.shape == (len(problem.calendar.decisions) + 1, 5, width)
         assert block.isfinite().all()
@@ -257,7 +259,8 @@ def test_the_observation_recomputed_from_the_ledger(problem: Scenario) -> None:
 
 def visible(problem: Scenario) -> tuple[str, ...]:
     """Every feature that the market has."""
-    return tuple(name for name in ALL if name != "jump" or isinstance(problem.market, Merton))
+    jumps = isinstance(problem.market, Merton)
+    return tuple(name for name in MERTON if name != "jump" or jumps)
 
 
 def one_path(paths: MarketPaths, i: int) -> MarketPaths:
@@ -309,7 +312,7 @@ def test_no_feature_knows_a_later_price(preset: str) -> None:
 
 
 def test_latents_are_seen_only_on_request() -> None:
-    assert [name for name, feature in FEATURES.items() if feature.latent] == ["jump"]
+    assert {"jump", "variance", "alpha", "regime"} == LATENT
     plain = scenario(view=View())
     assert "jump" not in plain.features
     asked = scenario(view=View(features=("delta", "jump", "holding")))
@@ -323,13 +326,12 @@ def test_latents_are_seen_only_on_request() -> None:
 
 
 def test_a_jump_indicator_is_refused_where_nothing_jumps() -> None:
-    still = scenario(
-        market=GeometricBrownianMotion(), view=View(features=("delta", "jump", "holding"))
-    )
-    with pytest.raises(ValueError, match="'jump' in a market that does not jump: drop the feature"):
-        simulate(still, 2).features(still.features)
-    with pytest.raises(ValueError, match="does not jump"):
-        HedgingEnv(still).reset(seed=0)
+    view, still = View(features=("delta", "jump", "holding")), GeometricBrownianMotion()
+    refusal = "'jump' in a market that has no jump: drop the feature .*exposes nothing"
+    with pytest.raises(ValueError, match=refusal):
+        scenario(market=still, view=view)
+    with pytest.raises(ValueError, match=refusal):
+        HedgingEnv(scenario(market=still, view=View()), view=view)
 
 
 # Defaults and refusals --------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from deephedge.envs.action import ActionMap
 from deephedge.envs.calendar import Calendar
 from deephedge.envs.costs import Cost, ProportionalCost
 from deephedge.envs.instruments import Claim, Instrument
-from deephedge.envs.markets import Market, MarketPaths, Merton
+from deephedge.envs.markets import Market, Walk, Merton
 from deephedge.envs.namespace import Namespace, X
 from deephedge.envs.objectives import Objective
 from deephedge.envs.part import Kind, Part
@@ -198,16 +198,15 @@ def test_a_kind_that_holds_a_callable_runs(own_kinds: None) -> None:
         kind: Literal["bent"] = "bent"
         bend: Callable[[torch.Tensor], torch.Tensor]
 
-        def simulate(
+        def walk(
             self,
-            times: torch.Tensor,
+            clock: torch.Tensor,
             paths: int,
             generator: torch.Generator,
-            dtype: torch.dtype = torch.float64,
-        ) -> MarketPaths:
-            spot = self.bend(times.expand(-1, paths).to(dtype)) + self.spot
-            vol = torch.full((1, 1), 0.2, dtype=dtype)
-            return MarketPaths(times=times, spot=spot, log_spot=spot.log(), implied_vol=vol)
+            dtype: torch.dtype,
+        ) -> Walk:
+            spot = self.bend(clock.expand(-1, paths).to(dtype)) + self.spot
+            return Walk(spot.log(), implied_vol=torch.full((1, 1), 0.2, dtype=dtype))
 
         @property
         def volatility(self) -> float:

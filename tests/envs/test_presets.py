@@ -66,7 +66,7 @@ def test_short_call_is_the_problem_of_the_issue() -> None:
     assert scenario.calendar.steps == 30
     assert scenario.calendar.horizon == 30 / 365
     assert [leg.model_dump() for leg in scenario.position.legs] == [
-        {"quantity": -1, "claim": {"kind": "call", "strike": 100, "maturity": None}}
+        {"quantity": -1, "claim": {"kind": "call", "asset": 0, "strike": 100, "maturity": None}}
     ]
     assert [cost.model_dump() for cost in scenario.hedges[0].costs] == [
         {"kind": "proportional", "rate": 0.002}
@@ -242,7 +242,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"view.action": "{kind: discrete, levels: 300}"}, "90000 choices, more than 256"),
     (
         {"calendar": "{kind: trading-days, steps: 9}", "position.legs.0.claim.maturity": "0.01"},
-        "leave it out",
+        "leave maturities out",
     ),
 ]
 

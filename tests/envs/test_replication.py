@@ -34,7 +34,7 @@ class Neutral:
 
     def act(self, known: Known, state: None) -> tuple[Array, None]:
         holding = np.zeros((len(known.spot), known.contract.instruments))
-        holding[:, -1] = known.neutral
+        holding[:, -1:] = known.neutral
         return holding, None
 
 

@@ -46,7 +46,7 @@ class Rule:
 
 
 NOTHING = Rule(lambda known: 0.0 * known.spot)
-NEUTRAL = Rule(lambda known: known.neutral)
+NEUTRAL = Rule(lambda known: known.neutral[:, 0])
 
 
 @pytest.mark.parametrize("seed", range(30))

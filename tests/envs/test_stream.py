@@ -40,7 +40,7 @@ def arrays(tape: Tape) -> list[X]:
         *tape.price,
         tape.mark,
         tape.cash_flow,
-        tape.delta,
+        *tape.delta,
         *tape.option_delta,
         tape.gamma,
         tape.vega,

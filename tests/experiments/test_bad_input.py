@@ -92,7 +92,7 @@ BAD = [
     (["evaluate", "short-call", "--paths", "1"], "'--paths'"),
     (["evaluate", "short-call", "--paths", "many"], "'--paths'"),
     (["evaluate", "short-call", "--seed", "-1"], "'--seed'"),
-    (["evaluate", "short-call", "--set", "market.drift=1e4", "--paths", "9"], "NaN or infinite"),
+    (["evaluate", "short-call", "--set", "market.drift=1e4", "--paths", "9"], "out of proportion"),
     (["evaluate", "short-call", "--bogus"], "No such option: --bogus"),
     (["compare"], "Missing argument 'SCENARIO...'"),
     (["compare", "short-call", "short-call", "--out", "new/c"], "a name stands twice"),

@@ -241,7 +241,7 @@ PLUGIN = """
 from typing import Any, Literal
 
 from deephedge.baselines import Baseline
-from deephedge.baselines.baseline import underlying_only
+from deephedge.baselines.baseline import delta_one_only
 from deephedge.envs import Known
 from deephedge.envs.markets import GeometricBrownianMotion
 
@@ -260,7 +260,7 @@ class Half(Baseline):
     share: float = 0.5
 
     def act(self, known: Known, state: Any) -> tuple[Any, Any]:
-        return underlying_only(known, self.share * known.neutral), None
+        return delta_one_only(known, self.share * known.neutral), None
 """
 
 

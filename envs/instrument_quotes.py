@@ -1,0 +1,225 @@
+"""The hedge instruments along the paths: prices, Greeks and settlements on the decision dates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from .instruments import (
+    Call,
+    Future,
+    Instrument,
+    ListedOption,
+    Put,
+    RolledOption,
+    Underlying,
+)
+from .markets import MarketPaths
+from .scenario import Scenario
+from .valuation import payoff, settlement, value
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """One instrument; arrays ``[T+1, N]`` on the decision dates and the end.
+
+    Attributes:
+        asset: which one it is written on.
+        price: mid; at a settlement for good the payoff, 0 after it.
+        arrival: what a holding of the step that ended is worth, where an expiry makes that differ
+            from the price at which the next contract trades; null: the price.
+        delta: to its asset; null: 1.
+        gamma, vega: null: 0.
+        carry: cash at t+1 on a unit held, ``[T, N]``; null: none.
+        expected: what is expected of ``arrival_{t+1} / price_t``, ``[T, 1 or N]``; null: not known.
+        settles: whether it is settled at each date.
+        relisted: whether the next contract follows.
+    """
+
+    asset: int
+    price: Tensor
+    settles: tuple[bool, ...]
+    arrival: Tensor | None = None
+    delta: Tensor | None = None
+    gamma: Tensor | None = None
+    vega: Tensor | None = None
+    carry: Tensor | None = None
+    expected: Tensor | None = None
+    relisted: bool = False
+
+
+def quote(
+    scenario: Scenario, instrument: Instrument, paths: MarketPaths, dates: list[int]
+) -> Quotes:
+    """The instrument's quotes on the decision ``dates`` (indices of market dates)."""
+    return _QUOTERS[type(instrument)](scenario, instrument, paths, dates)
+
+
+def _underlying(
+    scenario: Scenario, instrument: Underlying, paths: MarketPaths, dates: list[int]
+) -> Quotes:
+    spot = _at(paths.assets[instrument.asset].spot, dates)
+    yield_ = scenario.market.dividends[instrument.asset]
+    dt = _at(paths.times, dates).diff(dim=0)
+    return Quotes(
+        instrument.asset,
+        spot,
+        (False,) * len(dates),
+        carry=torch.expm1(yield_ * dt).to(spot.dtype) * spot[1:] if yield_ else None,
+        expected=_expected(scenario, instrument.asset, paths, dates),
+    )
+
+
+def _expected(
+    scenario: Scenario, asset: int, paths: MarketPaths, dates: list[int]
+) -> Tensor | None:
+    """``E[S_{t+1}] / S_t`` over the steps between decisions, null where the market cannot tell."""
+    given = paths.assets[asset].expected
+    if given is not None:
+        return given if len(dates) == len(paths.times) else None
+    if not scenario.market.foresees:
+        return None
+    dt = _at(paths.times, dates).diff(dim=0)
+    return torch.exp(scenario.market.drifts[asset] * dt).to(paths.spot.dtype)
+
+
+def _listed(
+    scenario: Scenario, instrument: ListedOption, paths: MarketPaths, dates: list[int]
+) -> Quotes:
+    claim = instrument.option
+    price, delta, gamma, vega = [_at(g, dates) for g in value(scenario, claim, paths)[:4]]
+    date = settlement(claim, paths.times)
+    settles = tuple(date is not None and other == date for other in dates)
+    if date is not None:
+        row = dates.index(date)
+        price, delta, gamma, vega = (g.clone() for g in (price, delta, gamma, vega))
+        price[row] = payoff(claim, paths, date)
+        price[row + 1 :] = 0.0
+        for values in (delta, gamma, vega):
+            values[row:] = 0.0
+    return Quotes(claim.asset, price, settles, delta=delta, gamma=gamma, vega=vega)
+
+
+def _future(scenario: Scenario, instrument: Future, paths: MarketPaths, dates: list[int]) -> Quotes:
+    asset, market = instrument.asset, scenario.market
+    spot, times = _at(paths.assets[asset].spot, dates), _at(paths.times, dates)
+    cost_of_carry = market.rate - market.dividends[asset] + instrument.basis
+    rolls = _rolls(times, instrument.tenor)
+    listing = torch.tensor(rolls, device=times.device).cumsum(0)
+    starts = times[[0, *(row for row, rolled in enumerate(rolls) if rolled)]]
+    left = starts[listing] + instrument.tenor - times
+    delta = torch.exp(cost_of_carry * left).to(spot.dtype).expand_as(spot)
+    price = spot * delta
+    # The future that expires is settled at the spot.
+    arrival = torch.where(torch.tensor(rolls, device=spot.device)[:, None], spot, price)
+    dt = times.diff(dim=0)
+    expected = _expected(scenario, asset, paths, dates)
+    return Quotes(
+        asset,
+        price,
+        tuple(rolls),
+        arrival=arrival if any(rolls) else None,
+        delta=delta,
+        # Buying one ties up no cash: what its price costs in interest comes back.
+        carry=torch.expm1(market.rate * dt).to(spot.dtype) * price[:-1] if market.rate else None,
+        expected=None if expected is None else expected * torch.exp(-cost_of_carry * dt),
+        relisted=True,
+    )
+
+
+def _rolled(
+    scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
+) -> Quotes:
+    rolls = _rolls(_at(paths.times, dates), instrument.tenor)
+    listings = [row for row, rolled in enumerate(rolls) if rolled or row == 0]
+    parts, expired = [], {}
+    for start, stop in pairwise([*listings, len(dates)]):
+        # The expiry is this contract's arrival and the next one's listing.
+        price, *greeks = _contract(scenario, instrument, paths, dates[start : stop + 1])
+        expired[stop] = price[stop - start :]
+        parts.append([values[: stop - start] for values in (price, *greeks)])
+    price, delta, gamma, vega = (torch.cat(values) for values in zip(*parts, strict=True))
+    arrival = price.clone()
+    for row in listings[1:]:
+        arrival[row] = expired[row][0]
+    return Quotes(
+        instrument.asset,
+        price,
+        tuple(rolls),
+        arrival=arrival if any(rolls) else None,
+        delta=delta,
+        gamma=gamma,
+        vega=vega,
+        relisted=True,
+    )
+
+
+def _contract(
+    scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
+) -> list[Tensor]:
+    """Price, delta, gamma and vega of the option listed at the first of some market dates.
+
+    Prices are homogeneous in spot and strike: the option is valued in units of the listing's spot,
+    where its strike is the same on every path.
+    """
+    listing = dates[0]
+    unit = paths.assets[instrument.asset].spot[listing]
+    scaled = _in_units(paths, instrument.asset, unit, slice(listing, None))
+    kind = Call if instrument.option == "call" else Put
+    expiry = float(paths.times[listing, 0]) + instrument.tenor
+    claim = kind(strike=instrument.moneyness, maturity=expiry, asset=instrument.asset)
+    rows = [date - listing for date in dates]
+    greeks = value(scenario, claim, scaled)[:4]
+    price, delta, gamma, vega = (g.expand_as(scaled.spot)[rows] for g in greeks)
+    return [price * unit, delta, gamma / unit, vega * unit]
+
+
+def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:
+    """The paths from a date on, with an asset's prices in units of ``unit [N]``."""
+
+    def cut(values: Tensor) -> Tensor:
+        return values if len(values) == 1 else values[rows]
+
+    def section(given: MarketPaths, scale: Tensor | None) -> MarketPaths:
+        spot, log_spot = given.spot[rows], given.log_spot[rows]
+        return replace(
+            given,
+            times=given.times[rows],
+            spot=spot if scale is None else spot / scale,
+            log_spot=log_spot if scale is None else log_spot - scale.log(),
+            implied_vol=cut(given.implied_vol),
+            jump=None,
+            latents={name: cut(values) for name, values in given.latents.items()},
+            skew=None if given.skew is None else cut(given.skew),
+            clock=None if given.clock is None else given.clock[rows],
+            expected=None,
+            others=(),
+        )
+
+    sections = [section(p, unit if j == asset else None) for j, p in enumerate(paths.assets)]
+    return replace(sections[0], others=tuple(sections[1:]))
+
+
+def _rolls(times: Tensor, tenor: float) -> list[bool]:
+    """Whether the contract listed last expires at each date; the first is listed at date 0."""
+    rolls, listed = [], float(times[0, 0])
+    for now in times[:, 0].tolist():
+        rolls.append(now >= listed + tenor - 1e-9)
+        listed = now if rolls[-1] else listed
+    return rolls
+
+
+def _at(values: Tensor, dates: list[int]) -> Tensor:
+    return values if len(dates) == len(values) else values[dates]
+
+
+_QUOTERS: dict[type[Instrument], Callable[..., Quotes]] = {
+    Underlying: _underlying,
+    Future: _future,
+    ListedOption: _listed,
+    RolledOption: _rolled,
+}

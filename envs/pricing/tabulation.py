@@ -1,0 +1,183 @@
+"""Model prices of a whole batch: tabulated afresh for every date, then read off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .characteristic import Law
+from .fourier import Payoff, Profile, black, ended, join, random_part, reaches
+
+_BEND = 2.0  # widths from the money within which the table's places lie evenly
+_MOST = (769, 65)  # places in moneyness and in vol
+_SIZES = (1e-8, 1e-7, 1e-6)  # of the last terms of value, first and second derivative
+_BLOCK = 8192  # paths read off at a time, so that their polynomials stay in the cache
+
+
+def tabulate(law: Law, x: Tensor, tau: Tensor, vol: Tensor, payoff: Payoff) -> Profile:
+    """`fourier.cosine` for ``[T+1, N]`` log-moneynesses, by interpolation.
+
+    On each date the series is tabulated at Chebyshev's points in asinh(x / 2w), w the width of the
+    law given the vol, and in log(vol^2 + a little), and the polynomial is evaluated for every path.
+    Its degrees grow until its last terms are below 1e-8, so the error is that of
+    tests/envs/test_fourier.py: at most 1e-6 of the strike (1e-7 is the rule). Dates on which the
+    time left differs by path cost one table for each of its values.
+
+    Args:
+        law: of the log-return.
+        x: log(forward / strike), ``[T+1, N]``.
+        tau: years of variance, ``[T+1, 1 or N]``.
+        vol: the law's vol, broadcastable to ``[T+1, N]``.
+        payoff: which.
+    """
+    columns = [torch.empty_like(x) for _ in Profile._fields]
+    vol = vol.expand_as(x)
+    shape = (33, 9)
+    for t, times in enumerate(tau.double()):
+        for time in times.unique().tolist():
+            here = slice(None) if len(times) == 1 else (times == time).nonzero()[:, 0]
+            row, shape = _date(law, x[t, here], time, vol[t, here], payoff, shape)
+            for column, values in zip(columns, row, strict=True):
+                column[t, here] = values
+    return Profile(*columns)
+
+
+def _date(
+    law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff, shape: tuple[int, int]
+) -> tuple[Profile, tuple[int, int]]:
+    """The profile of the paths ``[N]`` of one date, and the table's shape that was needed."""
+    if tau <= 0:
+        return black(x, torch.zeros_like(x), payoff), shape
+    ends = torch.stack([vol.min(), vol.max()]).double()
+    low, high = reaches(law, tau, _between(ends, law.softness(tau), 5))
+    width = law.width(tau, vol).clamp(min=1e-30)
+    z = x / width
+    place = torch.asinh(z / _BEND)
+    within = place[(z >= -high) & (z <= -low)]
+    out = (z >= -low, z <= -high)
+    if len(within):
+        sides = torch.stack([within.min(), within.max()]).double()
+        table = _table(law, tau, sides, ends, payoff, shape)
+        part = table.read(place, vol, width)
+        shape = table.shape[0], max(table.shape[1], shape[1])
+    else:
+        part = Profile(*(torch.zeros_like(x) for _ in Profile._fields))
+    part = ended(part, law, x, tau, out, payoff)
+    return join(part, law, x, tau, vol, payoff), shape
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Chebyshev coefficients ``[places, 5, vols]`` on the two ``ends``."""
+
+    coefficients: Tensor
+    sides: tuple[float, float]
+    logs: tuple[float, float]
+    softness: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of places and of vols."""
+        return self.coefficients.shape[0], self.coefficients.shape[2]
+
+    def read(self, place: Tensor, vol: Tensor, width: Tensor) -> Profile:
+        """The profile ``[N]``."""
+        places, vols = self.shape
+        weights = self.coefficients.to(place.dtype).reshape(places, -1)
+        parts = []
+        for x, v, w in zip(*(y.split(_BLOCK) for y in (place, vol, width)), strict=True):
+            rows = _polynomials(_scaled(x, self.sides), places) @ weights
+            if vols > 1:
+                state = _polynomials(_scaled((v * v + self.softness).log(), self.logs), vols)
+                values = (rows.view(-1, 5, vols) @ state[:, :, None])[..., 0]
+            else:
+                values = rows
+            value, first, second, by_variance, by_tau = values.unbind(1)
+            parts.append((value, first, second / w, by_variance / w, by_tau / w))
+        return Profile(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _table(
+    law: Law, tau: float, sides: Tensor, ends: Tensor, payoff: Payoff, shape: tuple[int, int]
+) -> _Table:
+    """The coarsest table from ``shape`` on whose last terms are small."""
+    softness = law.softness(tau) + 1e-6 * float(ends[1]) ** 2 + 1e-30
+    logs = (ends * ends + softness).log().tolist()
+    low, high = sides.tolist()
+    sides = (low - 1e-3, high + 1e-3)
+    places, vols = shape
+    if logs[1] - logs[0] < 1e-9:
+        logs, vols = (logs[0] - 1.0, logs[0] + 1.0), 1
+    while True:
+        u, v = _points(places, sides), _points(vols, tuple(logs))
+        vol = (v.exp() - softness).clamp(min=0, max=float(ends[1]) ** 2).sqrt()
+        values = _values(law, tau, u, vol, payoff)
+        table = _Table(_coefficients(values), sides, tuple(logs), softness)
+        coarse = _coarse(table.coefficients)
+        grown = (
+            min(2 * places - 1, _MOST[0]) if coarse[0] else places,
+            min(2 * vols - 1, _MOST[1]) if coarse[1] and vols > 1 else vols,
+        )
+        if grown == (places, vols):
+            return table
+        places, vols = grown
+
+
+def _values(law: Law, tau: float, place: Tensor, vol: Tensor, payoff: Payoff) -> Tensor:
+    """What is tabulated, ``[places, 5, vols]``: derivatives times the width, to be of order 1."""
+    columns = []
+    for state in vol[:, None]:
+        width = law.width(tau, state).clamp(min=1e-30)
+        x = _BEND * torch.sinh(place) * width
+        value, first, *steep = random_part(law, x, tau, state, payoff)
+        columns.append(torch.stack([value, first, *(y * width for y in steep)], dim=1))
+    return torch.stack(columns, dim=2)
+
+
+def _coarse(coefficients: Tensor) -> tuple[bool, bool]:
+    """Whether the last terms are too large, in moneyness and in vol."""
+    limits = coefficients.new_tensor(_SIZES)
+    sizes = coefficients[:, :3].abs()
+    places = bool((sizes[-2:].amax(dim=(0, 2)) > limits).any())
+    return places, bool((sizes[..., -1].amax(dim=0) > limits).any())
+
+
+def _between(ends: Tensor, softness: float, count: int) -> Tensor:
+    """Vols from one end to the other."""
+    return (torch.linspace(0, 1, count, dtype=ends.dtype, device=ends.device) ** 2).mul(ends[1] - ends[0]).add(ends[0])
+
+
+def _points(count: int, ends: tuple[float, float]) -> Tensor:
+    """The zeros of the Chebyshev polynomial of degree ``count`` between the ends."""
+    angle = (torch.arange(count, dtype=torch.float64) + 0.5) * (math.pi / count)
+    return (ends[0] + ends[1]) / 2 - (ends[1] - ends[0]) / 2 * torch.cos(angle)
+
+
+def _scaled(x: Tensor, ends: tuple[float, float]) -> Tensor:
+    return ((2 * x - ends[0] - ends[1]) / (ends[1] - ends[0])).clamp(-1, 1)
+
+
+def _polynomials(x: Tensor, count: int) -> Tensor:
+    """T_0(x), T_1(x), ..., ``[N, count]``."""
+    rows = x.new_empty((count, len(x)))
+    rows[0] = 1.0
+    if count > 1:
+        rows[1] = x
+    double = 2 * x
+    for n in range(2, count):
+        torch.mul(double, rows[n - 1], out=rows[n]).sub_(rows[n - 2])
+    return rows.T
+
+
+def _coefficients(values: Tensor) -> Tensor:
+    """The interpolating polynomial's, from values at the points of both dimensions."""
+    for axis in (0, 2):
+        count = values.shape[axis]
+        points = _points(count, (-1.0, 1.0))
+        inverse = _polynomials(points, count).T.to(values.device) * (2 / count)
+        inverse[0] /= 2
+        values = torch.tensordot(inverse, values.movedim(axis, 0), dims=1).movedim(0, axis)
+    return values.contiguous()

@@ -1,0 +1,43 @@
+"""What a scenario's claims are worth on market paths, and when they pay."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .instruments import Claim, Path
+from .markets import MarketPaths
+from .pricing import Greeks
+from .scenario import Scenario
+
+
+def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
+    """The claim's marks and Greeks on every market date, ``[T+1, N]``."""
+    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, paths)
+
+
+def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:
+    """Where the holder exercises if he has not yet, ``[T+1, N]``; null if he never may early."""
+    if not claim.exercisable:
+        return None
+    return scenario.marking.exercises(claim, _maturity(claim, paths), scenario.market, paths)
+
+
+def settlement(claim: Claim, times: Tensor) -> int | None:
+    """The market date at which the claim pays, null when it outlives the episode."""
+    if claim.maturity is None:
+        return len(times) - 1
+    if claim.maturity > float(times[-1, 0]) + 1e-9:
+        return None
+    return int((times[:, 0] - claim.maturity).abs().argmin())
+
+
+def payoff(claim: Claim, paths: MarketPaths, date: int) -> Tensor:
+    """What the claim pays ``[N]`` at the market date ``date``, its maturity."""
+    until = slice(date + 1)
+    assets = tuple(asset.spot[until] for asset in paths.assets)
+    return claim.payoff(Path(paths.times[until], assets[claim.asset], assets))
+
+
+def _maturity(claim: Claim, paths: MarketPaths) -> Tensor:
+    end: Tensor = paths.times[-1]
+    return end if claim.maturity is None else end.new_tensor([claim.maturity])
