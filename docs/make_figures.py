@@ -1,4 +1,4 @@
-"""Draws the README's figure and tables from the committed results: ``make figures``.
+"""Draws the figures and writes the tables of README and docs: ``make figures``.
 
 Every number that is published is in a file of ``docs/results``, which names the command that made
 it.
@@ -16,6 +16,17 @@ from deephedge.experiments.svg import svg
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
 START, END = "<!-- results -->", "<!-- /results -->"
+# The markets of `market_checks` on each page of docs/markets.
+CHECKED = {
+    "jumps": ("gbm", "merton", "kou"),
+    "stochastic-volatility": ("heston", "heston (Feller violated)", "bates", "sabr"),
+    "rough-volatility": ("rough-bergomi",),
+    "garch": ("garch", "garch (gjr)", "garch (student)", "garch (ngarch)"),
+    "regimes": ("regime-switching", "regime-switching (drifts)"),
+    "several-assets": ("correlated-gbm", "correlated-merton"),
+    "history": ("bootstrap",),
+    "implied-volatility": ("stochastic-implied-vol",),
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -88,15 +99,66 @@ def results() -> str:
     return "\n".join(lines)
 
 
+def checks(page: str) -> str:
+    """What was measured of a page's markets, in standard errors from what is implied."""
+    document = load("markets")
+    steps = list(document["checks"][CHECKED[page][0]]["steps"])
+    lines = [
+        f"Measured by `{document['command']}` on {document['paths']:,} paths: how many standard "
+        "errors the sample lies from what the model implies, by the number of steps.",
+        "",
+        f"| market | quantity | implied | {' | '.join(f'{n} steps' for n in steps)} |",
+        f"|---|---|---|{'---|' * len(steps)}",
+    ]
+    for name in CHECKED[page]:
+        columns = document["checks"][name]["steps"]
+        by_step = [{row["of"]: row for row in columns[n]} for n in steps]
+        plain = [of for of in by_step[0] if not of.startswith("call")]
+        for of in plain:
+            scores = " | ".join(f"{rows[of]['score']:+.1f}" for rows in by_step)
+            lines.append(f"| {name} | {of} | {implied(of, by_step)} | {scores} |")
+        calls = [of for of in by_step[0] if of.startswith("call")]
+        if calls:
+            worst = [max(abs(rows[of]["score"]) for of in calls) for rows in by_step]
+            off = [
+                max(abs(rows[of]["mean"] - rows[of]["expected"]) for of in calls)
+                for rows in by_step
+            ]
+            cells = " | ".join(f"{w:.1f} ({o:.4f})" for w, o in zip(worst, off, strict=True))
+            lines.append(f"| {name} | {len(calls)} calls: furthest (money) | | {cells} |")
+    return "\n".join(lines)
+
+
+def implied(of: str, by_step: list[dict[str, Any]]) -> str:
+    """What the model implies of a quantity, if that is the same at every step size."""
+    values = {f"{rows[of]['expected']:.6g}" for rows in by_step}
+    return values.pop() if len(values) == 1 else "by step"
+
+
+def put_in(path: Path, start: str, end: str, text: str) -> None:
+    """Replace what stands between two marks of a page."""
+    page = path.read_text(encoding="utf-8")
+    head, _, rest = page.partition(start)
+    tail = rest.partition(end)[2]
+    path.write_text(f"{head}{start}\n{text}{end}{tail}", encoding="utf-8")
+
+
 def main() -> None:
-    """Write the figure and the README's tables."""
+    """Write the figures and the tables."""
+    from family_figures import family_figures
+
     jumps = load("short-call-jumps")
-    figure = svg(cost_against_risk(jumps["evaluation"]))
-    (DOCS / "figures" / "short-call-jumps.svg").write_text(figure, encoding="utf-8")
-    text = README.read_text(encoding="utf-8")
-    head, _, rest = text.partition(START)
-    tail = rest.partition(END)[2]
-    README.write_text(f"{head}{START}\n{results()}{END}{tail}", encoding="utf-8")
+    figures = {"short-call-jumps": lambda: cost_against_risk(jumps["evaluation"])}
+    for name, draw in (figures | family_figures()).items():
+        (DOCS / "figures" / f"{name}.svg").write_text(svg(draw()), encoding="utf-8")
+    put_in(README, START, END, results())
+    for page in CHECKED:
+        put_in(
+            DOCS / "markets" / f"{page}.md",
+            "<!-- checks -->",
+            "<!-- /checks -->",
+            f"{checks(page)}\n",
+        )
 
 
 if __name__ == "__main__":

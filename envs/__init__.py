@@ -1,6 +1,6 @@
 """The hedging problem: markets, claims, pricing, costs, the ledger and the environments."""
 
-from .calendar import Calendar, TradingDaysCalendar, UniformCalendar
+from .calendar import Calendar, TradingDaysCalendar, TradingHoursCalendar, UniformCalendar
 from .constraints import Limits
 from .environment import HedgingEnv
 from .episodes import Episodes, mark, simulate
@@ -24,6 +24,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "TradingDaysCalendar",
+    "TradingHoursCalendar",
     "UniformCalendar",
     "View",
     "dump_scenario",

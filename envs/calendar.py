@@ -164,8 +164,8 @@ class TradingHoursCalendar(Calendar):
         session = WEEK / (5 + 4 * self.overnight + self.weekend)
         variance = torch.full_like(steps, session / (self.per_day - 1))
         gaps = slice(self.per_day - 1, None, self.per_day)
-        over_weekend = steps[gaps] > 2 / DAYS_PER_YEAR
-        variance[gaps] = torch.where(over_weekend, self.weekend, self.overnight) * session
+        over_weekend = (steps[gaps] > 2 / DAYS_PER_YEAR).double()
+        variance[gaps] = (self.overnight + over_weekend * (self.weekend - self.overnight)) * session
         return torch.cat([torch.zeros_like(times[:1]), variance.cumsum(dim=0)])
 
     @property

@@ -66,7 +66,7 @@ class Kind(Part):
             raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
         tag = value["kind"]
         if not isinstance(tag, str) or tag not in cls.kinds:
-            known = ", ".join(repr(name) for name in cls.kinds)
+            known = ", ".join(repr(name) for name in sorted(cls.kinds))
             context = {"discriminator": "'kind'", "tag": str(tag), "expected_tags": known}
             raise PydanticKnownError("union_tag_invalid", context)
         return cls.kinds[tag].model_validate(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 from typing import Annotated
 
-import torch
 from pydantic import Field, field_validator, model_validator
 
 from .action import DiscreteAction
@@ -80,6 +79,12 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Scenario:
+        recorded = self.market.recorded_steps
+        if recorded is not None and recorded != self.calendar.steps:
+            raise ValueError(
+                f"market: its recorded paths have {recorded} steps and the calendar has "
+                f"{self.calendar.steps}: set calendar.steps to {recorded}, or record others"
+            )
         for key, claim in self._claims:
             self._check_claim(key, claim)
             self._check_maturity(key, claim)
@@ -140,14 +145,13 @@ class Scenario(Part):
 
     def _check_date(self, key: str, years: float, every: int) -> bool:
         """Whether a date is within the episode; refused if it lies between every n-th dates."""
-        calendar = self.calendar
-        if not calendar.fixed:
+        calendar, shared = self.calendar, self.calendar.dates()
+        if shared is None:
             raise ValueError(
                 f"{key} {years:g} on a calendar whose dates differ from path to path: leave "
                 "maturities out, the option then expires with the episode"
             )
-        dates = calendar.times(1, torch.Generator())[:, 0].tolist()
-        dates = [*dates[:-1:every], dates[-1]]
+        dates = [*shared[:-1:every].tolist(), float(shared[-1])]
         near = 1e-6 * calendar.horizon / calendar.steps
         if years > dates[-1] + near:
             return False

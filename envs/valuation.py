@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .instruments import Claim, Path
+from .instruments import AmericanPut, Claim, Path
 from .markets import MarketPaths
 from .pricing import Greeks
 from .scenario import Scenario
@@ -17,7 +17,7 @@ def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
 
 def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:
     """Where the holder exercises if he has not yet, ``[T+1, N]``; null if he never may early."""
-    if not claim.exercisable:
+    if not isinstance(claim, AmericanPut):
         return None
     return scenario.marking.exercises(claim, _maturity(claim, paths), scenario.market, paths)
 

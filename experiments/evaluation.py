@@ -142,10 +142,17 @@ def evaluate(
     block and the results are held in memory.
 
     Raises:
-        ValueError: for fewer than two paths, for two hedgers of one name, or from a hedger.
+        ValueError: for fewer than two paths, for more than are recorded, for two hedgers of one
+            name, or from a hedger.
     """
     if paths < 2:
         raise ValueError(f"paths {paths}: give at least 2")
+    recorded = scenario.market.recorded_paths
+    if recorded is not None and paths > min(recorded, BLOCK):
+        raise ValueError(
+            f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
+            f"{min(recorded, BLOCK)}, or set market.order to random"
+        )
     everyone = with_references(hedgers)
     samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
     for block, start in enumerate(range(0, paths, BLOCK)):
@@ -180,7 +187,9 @@ def play(
 def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
     """The ``block``-th block of evaluation paths of a seed, float64."""
     generator = generator_of(stream_of(seed, Role.EVALUATION, block))
-    return simulate(scenario, BLOCK, generator, torch.float64)
+    recorded = scenario.market.recorded_paths
+    size = BLOCK if recorded is None else min(BLOCK, recorded)
+    return simulate(scenario, size, generator, torch.float64)
 
 
 def summarise(

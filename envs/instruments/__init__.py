@@ -1,21 +1,61 @@
 """Instruments: the claims of a position and what it is hedged with."""
 
+from .american import AmericanPut
+from .asian import Asian, AsianCall, AsianPut
+from .barrier import BarrierCall, BarrierOption, BarrierPut
+from .books import butterfly, call_spread, put_spread, risk_reversal, straddle, strangle
 from .claim import Call, Claim, EuropeanOption, Path, Put
+from .digital import Digital, DigitalCall, DigitalPut
+from .forward_start import ForwardStart, ForwardStartCall, ForwardStartPut
 from .instrument import DeltaOne, Future, Instrument, ListedOption, RolledOption, Underlying
+from .lookback import FloatingLookbackCall, FloatingLookbackPut, Lookback, LookbackCall, LookbackPut
+from .path_claim import PathClaim
 from .position import Leg, Position
+from .several_assets import Basket, BasketCall, BasketPut, Exchange
+from .variance_swap import VarianceSwap
 
 __all__ = [
+    "AmericanPut",
+    "Asian",
+    "AsianCall",
+    "AsianPut",
+    "BarrierCall",
+    "BarrierOption",
+    "BarrierPut",
+    "Basket",
+    "BasketCall",
+    "BasketPut",
     "Call",
     "Claim",
     "DeltaOne",
+    "Digital",
+    "DigitalCall",
+    "DigitalPut",
     "EuropeanOption",
+    "Exchange",
+    "FloatingLookbackCall",
+    "FloatingLookbackPut",
+    "ForwardStart",
+    "ForwardStartCall",
+    "ForwardStartPut",
     "Future",
     "Instrument",
     "Leg",
     "ListedOption",
+    "Lookback",
+    "LookbackCall",
+    "LookbackPut",
     "Path",
+    "PathClaim",
     "Position",
     "Put",
     "RolledOption",
     "Underlying",
+    "VarianceSwap",
+    "butterfly",
+    "call_spread",
+    "put_spread",
+    "risk_reversal",
+    "straddle",
+    "strangle",
 ]

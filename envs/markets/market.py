@@ -153,6 +153,16 @@ class Market(Kind):
         return self.model_copy(update={"drift": self.rate - self.dividend})
 
     @property
+    def recorded_steps(self) -> int | None:
+        """How many steps its paths have; null: as many as the calendar."""
+        return None
+
+    @property
+    def recorded_paths(self) -> int | None:
+        """How many paths there are to give out once each; null: as many as asked for."""
+        return None
+
+    @property
     def spots(self) -> tuple[float, ...]:
         """The spot at time 0 of each asset."""
         return (self.spot,)

@@ -106,6 +106,16 @@ class Replay(Market):
         )
 
     @property
+    def recorded_steps(self) -> int:
+        """T."""
+        return len(self._recording.values) - 1
+
+    @property
+    def recorded_paths(self) -> int | None:
+        """M in sequential order."""
+        return self._recording.values.shape[1] if self.order == "sequential" else None
+
+    @property
     def volatility(self) -> float:
         """That of all recorded log-returns."""
         return _deviation(self._recording) / math.sqrt(self.period)

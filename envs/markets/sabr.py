@@ -15,7 +15,7 @@ from .market import Market, NonNegative, Positive, Walk
 
 ABSORBED = 1e-8  # of the spot at 0: where the forward stays once it is there
 QUOTED = 1e-2  # of the spot at 0: the least forward that a vol is quoted for
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(12)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(8)
 LOG_WEIGHTS = np.log(WEIGHTS / WEIGHTS.sum())
 
 

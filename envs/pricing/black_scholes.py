@@ -83,6 +83,47 @@ def black_scholes(
     )
 
 
+class HigherGreeks(NamedTuple):
+    """What `Greeks` lacks: ``rho`` dV/dr, ``vanna`` d2V/dS dsigma, ``volga`` d2V/dsigma2."""
+
+    rho: Tensor
+    vanna: Tensor
+    volga: Tensor
+
+
+def higher_greeks(
+    log_spot: Tensor,
+    strike: float | Tensor,
+    tau: Tensor,
+    vol: Tensor,
+    *,
+    sign: int,
+    rate: float = 0.0,
+    dividend: float = 0.0,
+) -> HigherGreeks:
+    """Rho, vanna and volga of `black_scholes`, whose arguments these are.
+
+    rho = sign strike tau e^{-r tau} N(sign d2), the dividend yield held; vanna = -e^{-q tau}
+    phi(d1) sqrt(tau) d2 / s; volga = vega d1 d2 / vol. At expiry or zero vol vanna and volga are 0.
+    Source: Haug, "The Complete Guide to Option Pricing Formulas", 2007, 2.2 to 2.9. Evidence:
+    tests/envs/test_black_scholes.py (QuantLib, central differences, limits).
+    """
+    root = tau.clamp(min=_TINY**3).sqrt()
+    total = vol * root
+    s = total.clamp(min=_TINY)
+    log_strike = strike.log() if isinstance(strike, Tensor) else math.log(strike)
+    d1 = (log_spot + ((rate - dividend) * tau - log_strike)) / s + s / 2
+    d2 = d1 - s
+    density = _bell(d1, (total > _TINY) * torch.exp(-dividend * tau))
+    # The density is 0 wherever d1 is large enough for its powers to overflow: it goes first.
+    slope = density * root * d2
+    return HigherGreeks(
+        rho=_normal(d2, sign, sign * strike * tau * torch.exp(-rate * tau)),
+        vanna=-slope / s,
+        volga=log_spot.exp() * (slope * d1) / vol.clamp(min=_TINY),
+    )
+
+
 def _normal(x: Tensor, sign: int, times: Tensor) -> Tensor:
     """``times`` N(sign x), N the normal distribution function, accurate in the left tail."""
     reach, least = _reach(x.dtype)

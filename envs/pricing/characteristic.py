@@ -45,7 +45,7 @@ class Law(ABC):
 
     @abstractmethod
     def log_moment(self, p: Tensor, tau: float, vol: Tensor) -> Tensor:
-        """log E[e^{p X}] for real p, infinite where the moment does not exist."""
+        """The log of E[e^{p X}] for real p, infinite where the moment does not exist."""
 
     @abstractmethod
     def width(self, tau: float, vol: Tensor) -> Tensor:

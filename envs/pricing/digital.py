@@ -18,7 +18,7 @@ def digital(claim: Digital, terms: Terms) -> Greeks:
 
     At expiry it is the payoff, half the cash at the strike itself. Source: Reiner and Rubinstein,
     "Unscrambling the Binary Code", 1991. Evidence: tests/envs/test_claims_quantlib.py,
-    central differences, limits).
+    tests/envs/test_claim_laws.py.
     """
     carry = terms.rate - terms.dividend
 

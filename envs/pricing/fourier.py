@@ -12,9 +12,9 @@ from .characteristic import Law
 
 Payoff = Literal["put", "below"]
 
-_NEGLIGIBLE = 1e-11  # probability beyond the range, and size of the last term
+EXACT = 1e-11  # probability beyond the range, and size of the last term, where no other is given
 _MOST_TERMS = 1 << 15
-_BLOCK = 1 << 21  # entries of the matrices of cosines held at a time
+_BLOCK = 1 << 20  # terms times places summed at a time
 _STILL = 1e-7  # a law no wider than this is taken as normal: less than 1e-7 is lost
 _POWERS = torch.logspace(-1.5, 8, 96, base=10.0, dtype=torch.float64)
 
@@ -58,7 +58,9 @@ def cosine(law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff) -> Prof
     return Profile(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def random_part(law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff) -> Profile:
+def random_part(
+    law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff, size: float = EXACT
+) -> Profile:
     """What is not normal (`join` adds it), ``[M]``, for one vol ``[1]``: the cosine series.
 
     It is exact beyond its range, where it is all or none.
@@ -67,14 +69,14 @@ def random_part(law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff) ->
     if tau <= 0 or float(width) <= _STILL:
         still = black(x, width if tau > 0 else torch.zeros_like(width), payoff)
         return still if law.bulk is None else Profile(*(torch.zeros_like(x) for _ in still))
-    low, high = _range(law, tau, vol)
-    u = _frequencies(law, tau, vol, high - low)
+    low, high = _range(law, tau, vol, size)
+    u = _frequencies(law, tau, vol, high - low, size)
     transform = torch.stack(law.transform(u, tau, vol))
     coefficients = (transform * torch.exp(-1j * low * u)).real * (2 / (high - low))
     coefficients[:, 0] /= 2
     distance = (-x - low).clamp(min=0, max=high - low)
     block = max(1, _BLOCK // len(u))
-    parts = [_sums(coefficients, u, d, payoff) for d in distance.split(block)]
+    parts = [_sums(coefficients, u, d, payoff) for d in torch.split(distance, block)]
     within = Profile(*(torch.cat(column) for column in zip(*parts, strict=True)))
     return ended(within, law, x, tau, (-x <= low, -x >= high), payoff)
 
@@ -104,9 +106,7 @@ def ended(
     )
 
 
-def join(
-    part: Profile, law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff
-) -> Profile:
+def join(part: Profile, law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff) -> Profile:
     """Add the value given no jump to that of `random_part`; ``vol`` is broadcast with ``x``."""
     bulk = law.bulk
     if bulk is None:
@@ -142,47 +142,67 @@ def _sums(coefficients: Tensor, u: Tensor, distance: Tensor, payoff: Payoff) -> 
     With d the distance at which x + X = 0, the coefficients of the payoffs are sin(ud) / u and
     (sin(ud) / u - cos(ud) + e^-d) / (1 + u^2); the density's is cos(ud).
     """
-    angle = distance[:, None] * u
-    cos, sin = torch.cos(angle), torch.sin(angle)
     inverse = torch.where(u > 0, 1 / u, 0.0)
-    density = cos @ coefficients[0]
+    angle = distance * float(u[1])
 
-    def below(weights: Tensor) -> Tensor:
-        return sin @ (weights * inverse).T + distance[:, None] * weights[:, 0]
+    def below(sines: Tensor, weights: Tensor) -> Tensor:
+        return sines + distance * weights[:, :1]
 
     if payoff == "below":
-        value, by_variance, by_tau = below(coefficients).unbind(1)
-        return Profile(value, -density, -(sin @ (coefficients[0] * u)), by_variance, by_tau)
-    weights = coefficients / (1 + u * u)
-    put = below(weights) - cos @ weights.T + torch.exp(-distance)[:, None] * weights.sum(dim=1)
-    value, by_variance, by_tau = put.unbind(1)
-    first = value - below(coefficients[:1])[:, 0]
-    return Profile(value, first, first + density, by_variance, by_tau)
+        weights = torch.cat([coefficients * inverse, coefficients[:1], coefficients[:1] * u])
+        cosines, sines = _trigonometric(weights, angle)
+        value, by_variance, by_tau = below(sines[:3], coefficients)
+        return Profile(value, -cosines[3], -sines[4], by_variance, by_tau)
+    puts, density = coefficients / (1 + u * u), coefficients[:1]
+    weights = torch.cat([puts, puts * inverse, density, density * inverse])
+    cosines, sines = _trigonometric(weights, angle)
+    put = below(sines[3:6], puts) - cosines[:3] + torch.exp(-distance) * puts.sum(1, keepdim=True)
+    first = put[0] - below(sines[7:], density)[0]
+    return Profile(put[0], first, first + cosines[6], put[1], put[2])
 
 
-def _range(law: Law, tau: float, vol: Tensor) -> tuple[float, float]:
-    """Where X lies but for a probability of `_NEGLIGIBLE` on either side."""
+def _trigonometric(weights: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of weights_k cos(k angle) and of weights_k sin(k angle), each ``[J, M]``.
+
+    With k = B m + n the sum over n is a product of matrices, so only B + K / B of the K cosines are
+    computed.
+    """
+    kinds, count = weights.shape
+    fine = 2 ** math.ceil(math.log2(count) / 2)
+    coarse = -(-count // fine)
+    grid = torch.nn.functional.pad(weights, (0, coarse * fine - count)).view(-1, fine).T
+    n = torch.arange(max(fine, coarse), dtype=angle.dtype, device=angle.device)
+    small, large = angle[:, None] * n[:fine], angle[:, None] * (fine * n[:coarse])
+    inner = [(f(small) @ grid).view(-1, kinds, coarse) for f in (torch.cos, torch.sin)]
+    cos, sin = torch.cos(large)[..., None], torch.sin(large)[..., None]
+    cosines = inner[0] @ cos - inner[1] @ sin
+    sines = inner[0] @ sin + inner[1] @ cos
+    return cosines[..., 0].T, sines[..., 0].T
+
+
+def _range(law: Law, tau: float, vol: Tensor, size: float) -> tuple[float, float]:
+    """Where X lies but for a probability of ``size`` on either side."""
     p = _POWERS.to(vol.device)
     up, down = (law.log_moment(sign * p, tau, vol) for sign in (1, -1))
-    reach = -math.log(_NEGLIGIBLE)
+    reach = -math.log(size)
     return -float(((down + reach) / p).min()), float(((up + reach) / p).min())
 
 
-def reaches(law: Law, tau: float, vol: Tensor) -> tuple[float, float]:
+def reaches(law: Law, tau: float, vol: Tensor, size: float) -> tuple[float, float]:
     """The widest of the ranges of several vols, in their widths: beyond it nothing is random."""
-    ranges = [_range(law, tau, one) for one in vol[:, None]]
+    ranges = [_range(law, tau, one, size) for one in vol[:, None]]
     widths = law.width(tau, vol).tolist()
     low = min(low / width for (low, _), width in zip(ranges, widths, strict=True))
     high = max(high / width for (_, high), width in zip(ranges, widths, strict=True))
     return low, high
 
 
-def _frequencies(law: Law, tau: float, vol: Tensor, length: float) -> Tensor:
-    """0, pi / length, ... up to where the transform is `_NEGLIGIBLE`."""
+def _frequencies(law: Law, tau: float, vol: Tensor, length: float, size: float) -> Tensor:
+    """0, pi / length, ... up to where the transform is ``size``."""
     sizes = 2 ** torch.arange(5, math.log2(_MOST_TERMS) + 0.1, 0.25, dtype=torch.float64)
     sizes = sizes.to(vol.device)
     step = math.pi / length
-    large = law.transform(sizes * step, tau, vol).value.abs() > _NEGLIGIBLE
+    large = law.transform(sizes * step, tau, vol).value.abs() > size
     last = int(large.nonzero().max()) if bool(large.any()) else -1
     count = int(sizes[min(last + 1, len(sizes) - 1)])
     return torch.arange(count, dtype=torch.float64, device=vol.device) * step

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,8 +50,9 @@ def implied_vol(
     its formula is written with Mills' ratio so that nothing cancels, and the objective is chosen so
     that it is nearly straight from end to end: log(-log b) in log s, s = vol sqrt(tau), b the price
     as a share of its bound; for high prices 1 - b in place of b. A third-order step inside a
-    bracket then needs three or four rounds. The error is at most 1e-10 (in relative
-    terms 1e-14 if that is more) or 8 ulp(price) / vega, whichever is larger. Evidence: tests/envs/test_implied_vol.py (mpmath, QuantLib, round trips).
+    bracket then needs three or four rounds. The error is at most 1e-10 (in relative terms 1e-14 if
+    that is more) or 8 ulp(price) / vega, whichever is larger. Evidence:
+    tests/envs/test_implied_vol.py (mpmath, QuantLib, round trips).
 
     Args:
         price: money, today's.
@@ -61,29 +63,27 @@ def implied_vol(
         discount: today's value of 1 at maturity.
     """
     dtype = price.dtype
-    price, forward, strike, tau, sign, discount = torch.broadcast_tensors(
-        *(
-            torch.as_tensor(x, dtype=torch.float64, device=price.device)
-            for x in (price, forward, strike, tau, sign, discount)
-        )
-    )
-    valid = (forward > 0) & (strike > 0) & (discount > 0) & price.isfinite() & tau.isfinite()
-    valid &= forward.isfinite() & strike.isfinite() & discount.isfinite()
-    gain = sign * (forward - strike)
-    bound = discount * torch.minimum(forward, strike)
-    time_value = price - discount * gain.clamp(min=0)
+    given = (price, forward, strike, tau, sign, discount)
+    tensors = [torch.as_tensor(y, dtype=torch.float64, device=price.device) for y in given]
+    shape = np.broadcast_shapes(*(y.shape for y in tensors))
+    price, forward, k, time, side, unit = (y.expand(shape) for y in tensors)
+    valid = (forward > 0) & (k > 0) & (unit > 0) & price.isfinite() & time.isfinite()
+    valid &= forward.isfinite() & k.isfinite() & unit.isfinite()
+    gain = side * (forward - k)
+    bound = unit * torch.minimum(forward, k)
+    time_value = price - unit * gain.clamp(min=0)
     # The share keeps all digits of an out-of-the-money price and of a nearly impossible one.
     share, rest = time_value / bound, (bound - time_value) / bound
     reason = torch.zeros_like(price, dtype=torch.int8)
     reason[rest <= 0] = Reason.ABOVE
     reason[time_value < 0] = Reason.BELOW
-    reason[tau <= 0] = Reason.EXPIRED
+    reason[time <= 0] = Reason.EXPIRED
     reason[~valid] = Reason.INVALID
     vol = torch.full_like(price, math.nan)
     vol[(reason == 0) & (time_value == 0)] = 0.0
     solve = (reason == 0) & (time_value > 0)
-    moneyness = _log_moneyness(forward[solve], strike[solve])
-    vol[solve] = _total_vol(moneyness, share[solve], rest[solve]) / tau[solve].sqrt()
+    moneyness = _log_moneyness(forward[solve], k[solve])
+    vol[solve] = _total_vol(moneyness, share[solve], rest[solve]) / time[solve].sqrt()
     return ImpliedVol(vol.to(dtype), reason)
 
 
@@ -95,7 +95,7 @@ def _log_moneyness(forward: Tensor, strike: Tensor) -> Tensor:
 
 
 def _total_vol(x: Tensor, share: Tensor, rest: Tensor) -> Tensor:
-    """s with b(x, s) = ``share`` = 1 - ``rest``; ``x`` <= 0."""
+    """The s with b(x, s) = ``share`` = 1 - ``rest``; ``x`` <= 0."""
     middle = (-2 * x).sqrt() + 1.0
     cheap = share.log() < _log_price(x, middle)[0]
     dear = ~cheap
@@ -122,7 +122,7 @@ def _tail(share: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _solve(
     objective: Objective, x: Tensor, goal: Tensor, first: Tensor, ends: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """s with objective(x, s) = ``goal``, by Halley's step in log s on log(objective / goal)."""
+    """The s with objective(x, s) = ``goal``, by Halley's step in log s on log(objective / goal)."""
     low, high = ends
     result = torch.minimum(torch.maximum(first, low), high)
     open_, s = torch.arange(len(x), device=x.device), result.clone()
@@ -147,7 +147,7 @@ def _solve(
 
 
 def _log_price(x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log b(x, s), its derivative in s, and the second derivative over the first.
+    """The log of b(x, s), its derivative in s, and the second derivative over the first.
 
     b = N(d1) - e^-x N(d2) = phi(d1) (Y(d1) - Y(d2)), Y = N / phi, and db/ds = phi(d1).
     """
@@ -172,7 +172,8 @@ def _log_rest(x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _mills(z: Tensor) -> Tensor:
     """Y(z) = N(z) / phi(z); the callers keep z below about 1, where it is of order 1."""
     # Above 30 the value belongs to a branch that is not taken; there it must only stay finite.
-    return math.sqrt(math.pi / 2) * torch.special.erfcx((z / -math.sqrt(2)).clamp(min=-20))
+    ratio: Tensor = torch.special.erfcx((z / -math.sqrt(2)).clamp(min=-20))
+    return math.sqrt(math.pi / 2) * ratio
 
 
 def _spread(h: Tensor, t: Tensor) -> Tensor:

@@ -11,13 +11,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..instruments.american import AmericanPut
-from ..instruments.claim import Claim
-from ..markets import Market, MarketPaths
+from ..instruments import AmericanPut, Claim, PathClaim
+from ..markets import CorrelatedGBM, GeometricBrownianMotion, Market, MarketPaths
 from ..part import Kind
-from .american import exercised
+from .american import american_put, exercised
 from .black_scholes import Greeks
 from .closed_form import closed_form
+from .model_price import model_price
+from .regression import regression
 from .terms import Terms
 
 LEAST_VOL = 0.1  # of a skewed vol, as a fraction of the one at the money
@@ -33,16 +34,26 @@ class Marking(Kind):
     def value(self, claim: Claim, maturity: Tensor, market: Market, paths: MarketPaths) -> Greeks:
         """Marks and Greeks ``[T+1, N]``; ``maturity`` in years, ``[1 or N]``; zero time past it.
 
+        By formula at the quoted vol; a payoff of the user's own by regression in `world`.
+
         Raises:
-            TypeError: for a claim that has no formula.
+            TypeError: for a claim that cannot be marked so.
         """
-        return closed_form(claim, self.terms(claim, maturity, market, paths))
+        terms = self.terms(claim, maturity, market, paths)
+        if isinstance(claim, AmericanPut):
+            return american_put(terms, claim.strike)
+        if isinstance(claim, PathClaim):
+            return regression(claim, terms, self.world(market))
+        return closed_form(claim, terms)
+
+    def world(self, market: Market) -> Market:
+        """The model in which a claim without a formula is valued: the market's own."""
+        return market
 
     def exercises(
-        self, claim: Claim, maturity: Tensor, market: Market, paths: MarketPaths
+        self, claim: AmericanPut, maturity: Tensor, market: Market, paths: MarketPaths
     ) -> Tensor:
-        """Where the holder of an exercisable claim exercises, ``[T+1, N]``."""
-        assert isinstance(claim, AmericanPut)  # the only exercisable kind
+        """Where the holder of an American claim exercises if he has not yet, ``[T+1, N]``."""
         return exercised(self.terms(claim, maturity, market, paths), claim.strike)
 
     def terms(self, claim: Claim, maturity: Tensor, market: Market, paths: MarketPaths) -> Terms:
@@ -69,6 +80,13 @@ class ConstantVolMarking(Marking):
     def quoted_vol(self, paths: MarketPaths) -> Tensor:
         """``vol`` everywhere."""
         return paths.log_spot.new_full((1, 1), self.vol)
+
+    def world(self, market: Market) -> Market:
+        """Geometric Brownian motion at ``vol``; with several assets the market's own model."""
+        if len(market.spots) > 1:
+            return market
+        fields = {name: getattr(market, name) for name in ("spot", "rate", "dividend")}
+        return GeometricBrownianMotion(sigma=self.vol, **fields)
 
 
 class MarketVolMarking(Marking):
@@ -97,3 +115,28 @@ class MarketVolMarking(Marking):
         vol = torch.maximum(at_the_money + slope, LEAST_VOL * at_the_money)
         quoted = [vol if j == claim.asset else v for j, v in enumerate(terms.quoted)]
         return replace(terms, quoted=tuple(quoted))
+
+
+class ModelMarking(Marking):
+    """The market model's own price, under its pricing measure: what a desk with the true model has.
+
+    In geometric Brownian motion every claim with a formula; calls, puts and digitals in Merton,
+    Kou, Heston, Bates and SABR; a payoff of the user's own in every model with a pricing measure.
+    """
+
+    kind: Literal["model"] = "model"
+
+    def quoted_vol(self, paths: MarketPaths) -> Tensor:
+        """The market's implied vol."""
+        return paths.implied_vol
+
+    def value(self, claim: Claim, maturity: Tensor, market: Market, paths: MarketPaths) -> Greeks:
+        """The model's price and Greeks.
+
+        Raises:
+            TypeError: for a claim that has no price in the model.
+        """
+        lognormal = isinstance(market, GeometricBrownianMotion | CorrelatedGBM)
+        if lognormal or isinstance(claim, PathClaim):
+            return super().value(claim, maturity, market, paths)
+        return model_price(claim, market, self.terms(claim, maturity, market, paths))

@@ -28,8 +28,8 @@ class Control(NamedTuple):
 class Estimate(NamedTuple):
     """A Monte Carlo price.
 
-    ``error`` is its standard error, both in money; ``paths`` how many were drawn; ``reduction`` the
-    variance of plain Monte Carlo over that of this estimate.
+    ``error`` is its standard error, both in money; ``paths`` how many were drawn; ``reduction``
+    the variance of plain Monte Carlo over that of this estimate.
     """
 
     price: float
@@ -54,7 +54,7 @@ def monte_carlo_price(
 
     Source: Glasserman, "Monte Carlo Methods in Financial Engineering", 2003, section 4.1; the
     cross-fitting as in Avramidis and Wilson, "A Splitting Scheme for Control Variates", 1993.
-    Evidence: tests/envs/test_monte_carlo.py (closed forms, coverage of the error over replications).
+    Evidence: tests/envs/test_monte_carlo.py (closed forms, coverage of the error).
 
     Args:
         claim: any that is not exercised early.
@@ -124,10 +124,7 @@ def _maturity(claim: Claim, times: Tensor) -> int:
 def _moments(
     claim: Claim, market: Market, drawn: MarketPaths, controls: Sequence[Control]
 ) -> tuple[Tensor, Tensor]:
-    """Means ``[1 + X]`` of payoff and controls less their prices, and their central products.
-
-    What is drawn in float64 is in money over the spot, so that products are well scaled.
-    """
+    """Means ``[1 + X]`` of payoff and controls less their prices, and their central products."""
     assets = tuple(asset.spot for asset in drawn.assets)
     years = float(drawn.times[-1, 0] - drawn.times[0, 0])
     discount = math.exp(-market.rate * years)
@@ -169,5 +166,6 @@ def _slopes(products: Tensor, with_payoff: Tensor) -> Tensor:
     The pseudo-inverse is of correlations: products of money of different sizes have no scale.
     """
     size = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny).sqrt()
-    inverse = torch.linalg.pinv(products / torch.outer(size, size), rtol=1e-10, hermitian=True)
+    correlations = products / torch.outer(size, size)
+    inverse: Tensor = torch.linalg.pinv(correlations, rtol=1e-10, hermitian=True)
     return (inverse @ (with_payoff / size)) / size

@@ -80,7 +80,7 @@ def basket(claim: Basket, terms: Terms) -> Greeks:
         spread = torch.zeros_like(mean)  # the variance of basket / mean
         for i, j in itertools.product(range(len(order)), repeat=2):
             covariance = rho[i, j] * moved[i] * moved[j] * tau
-            spread = spread + shares[i] * shares[j] * torch.expm1(covariance)
+            spread = spread + shares[i] * shares[j] * torch.expm1(covariance.clamp(max=300.0))
         s = torch.log1p(spread.clamp(min=TINY**2)).sqrt()
         discount = terms.rate * tau
         return black(mean.log() - discount, math.log(claim.strike) - discount, s, claim.sign)

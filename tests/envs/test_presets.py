@@ -216,7 +216,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "of.rech: unknown key: did you mean 'reach'?",
     ),
     ({"market.kind": "gbmm"}, "market: unknown kind 'gbmm': did you mean 'gbm'?"),
-    ({"market.kind": "9"}, "market: unknown kind '9': choose one of gbm, merton"),
+    ({"market.kind": "9"}, "market: unknown kind '9': choose one of bates, bootstrap, "),
     (
         {"marking.kind": "blackscholes"},
         "marking: unknown kind 'blackscholes': did you mean 'black-scholes'?",
@@ -268,7 +268,7 @@ def test_several_mistakes_are_counted() -> None:
     ("name", "message"),
     [
         ("short-cal", "unknown preset 'short-cal': did you mean 'short-call'?"),
-        ("zzz", "unknown preset 'zzz': choose one of book-jumps, "),
+        ("zzz", "unknown preset 'zzz': choose one of american-put, "),
         ("", "unknown preset '': choose one of "),
         ("no-such-file.yaml", "no-such-file.yaml: cannot be read: "),
         ("../short-call", "unknown preset '../short-call'"),

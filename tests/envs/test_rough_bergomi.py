@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy import integrate, optimize, stats
+from scipy import integrate, stats
 from torch import Tensor
 
 from deephedge.envs.calendar import TradingDaysCalendar
@@ -120,6 +119,16 @@ def test_variance_keeps_its_mean_and_spot_is_a_martingale(
     assert z_scores(quoted[1:], 0.05).max() < SIGMAS
 
 
+@pytest.mark.parametrize("dates", list(DATES)[:4])
+def test_the_schemes_mean_variance_is_xi_to_the_last_digit(dates: str) -> None:
+    """Half the log-variance is level + kernel z + own z': its law gives E[V] exactly."""
+    for hurst in (0.07, 0.3, 0.5):
+        market = ROUGH.model_copy(update={"hurst": hurst})
+        scheme = market._scheme(DATES[dates][:, 0].numpy())
+        spread = (scheme.kernel**2).sum(axis=1) + scheme.own[:, 0] ** 2
+        np.testing.assert_allclose(np.exp(2 * scheme.level[:, 0] + 2 * spread), 0.05, rtol=1e-12)
+
+
 @pytest.mark.parametrize("hurst", [0.07, 0.3])
 @pytest.mark.parametrize("dates", ["one step", "12 steps", "60 steps"])
 def test_log_variance_is_normal_with_the_covariance_of_the_scheme(dates: str, hurst: float) -> None:
@@ -154,7 +163,7 @@ def test_the_schemes_covariance_tends_to_the_exact_one() -> None:
                 )
             )
         assert errors[0] > errors[1] > errors[2]
-        assert errors[2] < 0.012
+        assert errors[2] < 0.001
 
 
 @pytest.mark.parametrize("steps", [8, 40, 160])
@@ -235,60 +244,87 @@ def test_three_nodes_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 # Skew -------------------------------------------------------------------------------------------
 
 
+def conditional(forward: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Call at the money and chance to end above it, given log-forward and variance left."""
+    sd = np.sqrt(variance)
+    d1 = forward / sd + sd / 2
+    above = stats.norm.cdf(d1 - sd)
+    return np.exp(forward) * stats.norm.cdf(d1) - above, above
+
+
 def at_the_money(market: RoughBergomi, times: Tensor, paths: int) -> tuple[float, float]:
     """Implied vol and its slope in log-strike, by conditioning on W (Romano and Touzi, 1997).
 
     With rho = 1 the simulated log-price is int sqrt(V) dW - int V / 2, and given W the price at
-    another rho is lognormal.
+    another rho is lognormal. The same formula at constant variance is the control.
     """
     simulated = simulate(market.model_copy(update={"rho": 1.0}), times, 8, paths=paths)
-    years = float(times[-1])
-    total = (simulated.latents["variance"][:-1] * times.diff(dim=0)).sum(dim=0).numpy()
-    stochastic = simulated.log_spot[-1].numpy() - math.log(market.spot) + total / 2
-    rho = market.rho
-    forward = rho * stochastic - rho**2 / 2 * total  # its logarithm
-    sd = np.sqrt((1 - rho**2) * total)
-    d1 = forward / sd + sd / 2
-    above = stats.norm.cdf(d1 - sd)
-    price = float((np.exp(forward) * stats.norm.cdf(d1) - above).mean())
-    vol = float(
-        optimize.brentq(lambda v: 2 * stats.norm.cdf(v * years**0.5 / 2) - 1 - price, 1e-4, 3)
-    )
+    years, dt = float(times[-1]), times.diff(dim=0)
+    variance = simulated.latents["variance"][:-1]
+    moves = simulated.log_spot.diff(dim=0) + variance * dt / 2
+    total = (variance * dt).sum(dim=0).numpy()
+    stochastic, w = moves.sum(dim=0).numpy(), (moves / variance.sqrt()).sum(dim=0).numpy()
+    rho, fixed = market.rho, market.forward_variance * years
+    price, above = conditional(rho * stochastic - rho**2 / 2 * total, (1 - rho**2) * total)
+    brownian = rho * market.volatility * w - rho**2 / 2 * fixed
+    price0, above0 = conditional(brownian, np.full(paths, (1 - rho**2) * fixed))
+    root = fixed**0.5
+    price = price - price0 + 2 * stats.norm.cdf(root / 2) - 1
+    above = above - above0 + stats.norm.cdf(-root / 2)
+    vol = float(2 * stats.norm.ppf((price.mean() + 1) / 2)) / years**0.5
     half = vol * years**0.5 / 2
     slope = (stats.norm.cdf(-half) - above.mean()) / (years**0.5 * stats.norm.pdf(half))
     return vol, float(slope)
 
 
-def test_skew_is_that_of_the_expansion_at_small_vol_of_vol() -> None:
+def left_point(steps: int, hurst: float) -> float:
+    """What a left-point sum makes of int t^{H + 1/2} dt, as a ratio: the price's bias in dt."""
+    return (
+        float((hurst + 1.5) * (np.arange(steps) / steps) ** (hurst + 0.5) @ np.ones(steps)) / steps
+    )
+
+
+def expansion(market: RoughBergomi, years: float) -> float:
     """Bayer, Friz and Gatheral (2016): rho eta sqrt(2H) T^{H-1/2} / (2 (H+1/2) (H+3/2))."""
-    market = RoughBergomi(hurst=0.15, eta=0.4, rho=-0.8, forward_variance=0.04)
+    H = market.hurst
+    slope = market.rho * market.eta * (2 * H) ** 0.5 / (2 * (H + 0.5) * (H + 1.5))
+    return float(slope * years ** (H - 0.5))
+
+
+@pytest.mark.parametrize("steps", [10, 40, 160])
+def test_skew_is_that_of_the_expansion_at_small_vol_of_vol(steps: int) -> None:
+    market = RoughBergomi(hurst=0.15, eta=0.3, rho=-0.8, forward_variance=0.04)
     for years in (0.1, 0.5):
-        vol, slope = at_the_money(market, even(years, 100), 20_000)
-        H = 0.15
-        expansion = -0.8 * 0.4 * (2 * H) ** 0.5 * years ** (H - 0.5) / (2 * (H + 0.5) * (H + 1.5))
-        assert slope == pytest.approx(expansion, rel=0.06)
+        vol, slope = at_the_money(market, even(years, steps), 20_000)
+        assert slope == pytest.approx(left_point(steps, 0.15) * expansion(market, years), rel=0.03)
         assert vol == pytest.approx(0.2, rel=0.02)
 
 
 def skew_decay(market: RoughBergomi, dt: float, paths: int) -> float:
-    """Slope of log |skew| in log T over maturities of 16, 48 and 144 steps of ``dt``."""
+    """Slope of log |skew| in log T over maturities of 16, 48 and 144 steps of ``dt``.
+
+    The bias of the left-point sum, known in closed form, is taken out: it is 5 % at 16 steps.
+    """
     lengths = np.array([16, 48, 144])
-    slopes = [at_the_money(market, even(n * dt, n), paths)[1] for n in lengths.tolist()]
+    slopes = [
+        at_the_money(market, even(n * dt, n), paths)[1] / left_point(n, market.hurst)
+        for n in lengths.tolist()
+    ]
     return float(np.polyfit(np.log(lengths * dt), np.log(np.abs(slopes)), 1)[0])
 
 
 @pytest.mark.parametrize("dt", [1 / 365, 1 / 1460])
 def test_skew_decays_as_a_power_of_maturity(dt: float) -> None:
-    market = RoughBergomi(hurst=0.1, eta=1.0, rho=-0.7)
-    assert skew_decay(market, dt, 20_000) == pytest.approx(market.hurst - 0.5, abs=0.06)
+    market = RoughBergomi(hurst=0.1, eta=0.5, rho=-0.7)
+    assert skew_decay(market, dt, 20_000) == pytest.approx(market.hurst - 0.5, abs=0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hurst", [0.07, 0.2, 0.35])
 @pytest.mark.parametrize("dt", [1 / 365, 1 / 1460, 1 / 5840])
 def test_skew_decays_as_a_power_of_maturity_at_every_hurst(dt: float, hurst: float) -> None:
-    market = RoughBergomi(hurst=hurst, eta=1.0, rho=-0.7)
-    assert skew_decay(market, dt, 200_000) == pytest.approx(hurst - 0.5, abs=0.05)
+    market = RoughBergomi(hurst=hurst, eta=0.5, rho=-0.7)
+    assert skew_decay(market, dt, 100_000) == pytest.approx(hurst - 0.5, abs=0.02)
 
 
 # Dates, randomness, refusals --------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_the_underlying_comes_last_and_once(instruments: list[str]) -> None:
         "option": {"kind": "listed-option", "option": {"kind": "call", "strike": 100.0}},
     }
     data = tree() | {"hedges": [{"instrument": kinds[name]} for name in instruments]}
-    with pytest.raises(ValidationError, match=r"underlying, last|at least 1 item"):
+    with pytest.raises(ValidationError, match=r"future, last|keep one of them|at least 1 item"):
         Scenario.model_validate(data)
 
 

@@ -164,6 +164,14 @@ def test_nights_without_variance_leave_everything_where_it_was(rho: float) -> No
         assert (moves[:2] != 0).all()
 
 
+def test_perfect_correlation_survives_rounding_on_short_steps() -> None:
+    dt = torch.logspace(-9, -2, 2000, dtype=torch.float64)
+    times = torch.cat([torch.zeros(1, dtype=torch.float64), dt.cumsum(dim=0)])[:, None]
+    for reversion in (0.001, 4.0):
+        market = MARKET.model_copy(update={"rho": -1.0, "reversion": reversion})
+        assert bool(market.simulate(times, 3, generator(14)).implied_vol.isfinite().all())
+
+
 def straddle_gains(market: StochasticImpliedVol, strike: float = 100.0) -> NDArray[np.float64]:
     """Of a long straddle of a month, hedged daily at the market's vol, [N]."""
     years, steps = 30 / 365, 60
