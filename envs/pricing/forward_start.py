@@ -34,7 +34,7 @@ def forward_start(claim: ForwardStart, terms: Terms) -> Greeks:
         variance = vol.square() * torch.where(before, lived_variance, tau)
         struck = torch.where(before, log_spot, at_start) + math.log(claim.moneyness)
         wait = torch.where(before, tau - lived, 0.0)
-        cash = struck - rate * wait - rate * (tau - wait)
+        cash = struck - dividend * wait - rate * (tau - wait)
         return black(log_spot - dividend * tau, cash, root(variance), claim.sign)
 
     return differentiate(price, terms.tau, terms.vol, terms.log_spot)

@@ -15,7 +15,7 @@ _BEND = 1 / 3  # widths from the money within which the table's places lie evenl
 _MOST = (257, 65)  # places in moneyness and in vol
 _SIZE = 1e-9  # as `fourier.EXACT`
 _LAST = (3e-8, 1e-5, 1e-3)  # of the last terms of value, first and second derivative
-_BLOCK = 8192  # paths read off at a time, so that their polynomials stay in the cache
+_BLOCK = 2048  # paths read off at a time, so that their polynomials stay in the cache
 
 
 def tabulate(law: Law, x: Tensor, tau: Tensor, vol: Tensor, payoff: Payoff) -> Profile:

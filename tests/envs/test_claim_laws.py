@@ -269,6 +269,23 @@ def test_a_variance_swaps_delta_is_that_of_its_next_return(sign: int) -> None:
     assert float(g.gamma) == pytest.approx(gamma, rel=1e-5)
 
 
+def test_a_variance_swap_is_the_sum_of_its_steps() -> None:
+    """Step by step, on a clock of its own: variance and squared mean, at a vol that is quoted."""
+    times, clock = with_weekends()
+    times, clock = 40 * times, 40 * clock  # long steps, whose squared means count
+    paths = simulated(3, 15, times, clock)
+    claim, years = VarianceSwap(strike_vol=0.2, notional=7.0), float(times[-1])
+    g = closed_form(claim, terms_of(paths))
+    squares = paths.log_spot.diff(dim=0).square()
+    for t in range(len(times)):
+        expected = squares[:t].sum(dim=0)
+        for dt, du in zip(times.diff(dim=0)[t:, 0], clock.diff(dim=0)[t:, 0], strict=True):
+            mean = (RATE - DIVIDEND) * dt - SIGMA**2 / 2 * du
+            expected = expected + SIGMA**2 * du + mean**2
+        worth = 7 * math.exp(-RATE * (years - float(times[t]))) * (expected / years - 0.04)
+        torch.testing.assert_close(g.price[t], worth, rtol=1e-10, atol=1e-12)
+
+
 # Parities ---------------------------------------------------------------------------------------
 
 
@@ -376,6 +393,23 @@ def test_watched_dates_move_the_barrier_the_right_way() -> None:
         tau, vol = torch.full_like(now, 0.25), torch.full_like(now, SIGMA)
         always = continuous_barrier(claim, now.log(), tau, vol, RATE, DIVIDEND)
         assert (watched > always) == (claim.knock == "out")
+
+
+@pytest.mark.parametrize("claim", [*BARRIERS, *LOOKBACKS], ids=name)
+def test_the_correction_for_dates_is_of_their_order(claim: Claim) -> None:
+    """Against Monte Carlo with the delta hedge as control: at 25 dates 0.06 % of the spot at most.
+
+    Without the correction lookbacks are off by 0.3 to 0.9 %, the barriers by 0.06 to 0.5 %.
+    """
+    paths = simulated(30_000, 14)
+    g = closed_form(claim, terms_of(paths))
+    discount = torch.exp(-RATE * GRID)
+    asset = discount * paths.spot
+    gains = asset[1:] * torch.exp(DIVIDEND * GRID.diff(dim=0)) - asset[:-1]
+    sample = discount[-1] * paid(claim, paths) - (g.delta[:-1] * gains).sum(dim=0)
+    error = float(sample.std()) / math.sqrt(30_000)
+    allowed = 0.045 if isinstance(claim, Lookback) else 0.015
+    assert abs(float(sample.mean() - g.price[0, 0])) < allowed + 3 * error
 
 
 # Wild -------------------------------------------------------------------------------------------
