@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from deephedge.envs.instruments import (
     AmericanPut,
     AsianCall,

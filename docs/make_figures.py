@@ -16,6 +16,7 @@ from deephedge.experiments.svg import svg
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
 START, END = "<!-- results -->", "<!-- /results -->"
+CHECKS = ("<!-- checks -->", "<!-- /checks -->")
 # The markets of `market_checks` on each page of docs/markets.
 CHECKED = {
     "jumps": ("gbm", "merton", "kou"),
@@ -129,6 +130,25 @@ def checks(page: str) -> str:
     return "\n".join(lines)
 
 
+def claim_checks(page: str) -> str:
+    """The marks of a page's claims beside Monte Carlo."""
+    document = load("claims")
+    lines = [
+        f"Measured by `{document['command']}`: the mark at time 0 of claims of a year on "
+        f"{document['dates']} dates beside the mean of {document['paths']:,} payoffs.",
+        "",
+        "| claim | mark | simulated | standard error | off by |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in document["checks"][page].items():
+        off = row["mark"] - row["mean"]
+        lines.append(
+            f"| {name} | {row['mark']:.4f} | {row['mean']:.4f} | {row['error']:.4f} | "
+            f"{off:+.4f} ({off / row['error']:+.1f} errors) |"
+        )
+    return "\n".join(lines)
+
+
 def implied(of: str, by_step: list[dict[str, Any]]) -> str:
     """What the model implies of a quantity, if that is the same at every step size."""
     values = {f"{rows[of]['expected']:.6g}" for rows in by_step}
@@ -152,13 +172,10 @@ def main() -> None:
     for name, draw in (figures | family_figures()).items():
         (DOCS / "figures" / f"{name}.svg").write_text(svg(draw()), encoding="utf-8")
     put_in(README, START, END, results())
+    for page in load("claims")["checks"]:
+        put_in(DOCS / "claims" / f"{page}.md", *CHECKS, f"{claim_checks(page)}\n")
     for page in CHECKED:
-        put_in(
-            DOCS / "markets" / f"{page}.md",
-            "<!-- checks -->",
-            "<!-- /checks -->",
-            f"{checks(page)}\n",
-        )
+        put_in(DOCS / "markets" / f"{page}.md", *CHECKS, f"{checks(page)}\n")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def knock_out(
     away = log_barrier - log_spot
     terms = (claim, tau, s)
     end = math.log(claim.barrier)  # the look at maturity is at the barrier itself
-    straight = _inside(*terms, log_spot, torch.zeros_like(away), log_barrier, rate, dividend)
+    straight = _inside(*terms, log_spot, torch.zeros_like(away), end, rate, dividend)
     image = _inside(*terms, log_barrier + away, power * away, end, rate, dividend)
     drift = (rate - dividend) * tau
     meets = claim.side * torch.where(claim.side * drift > 0, drift - away, -away) >= 0

