@@ -14,6 +14,7 @@ from .costs import Cost
 from .instruments import (
     Claim,
     DeltaOne,
+    ForwardStart,
     Future,
     Instrument,
     ListedOption,
@@ -116,6 +117,11 @@ class Scenario(Part):
 
     def _check_claim(self, key: str, claim: Claim) -> None:
         self._check_asset(key, claim.reach)
+        if isinstance(claim, ForwardStart) and claim.start >= self.calendar.horizon:
+            raise ValueError(
+                f"{key}: start {claim.start:g} years is not within the episode's "
+                f"{self.calendar.horizon:g}: start earlier"
+            )
         if claim.exercisable and key.startswith("hedges"):
             raise ValueError(
                 f"{key}: the hedger would have to decide when to exercise: list a European option"

@@ -212,7 +212,7 @@ class CorrelatedMerton(CorrelatedMarket):
                 jump=jump,
             )
             for spot, steps, jump, vol in zip(
-                self.spots, increments, jumps, self.volatilities, strict=True
+                self.spots, increments, jumps, self.risk_neutral().volatilities, strict=True
             )
         ]
         return Walk(first.log_spot, first.implied_vol, first.jump, others=tuple(others))

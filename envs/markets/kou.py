@@ -49,7 +49,7 @@ class Kou(Market):
         scatter(jump[1:], clock, self.intensity, self._sizes(generator, dtype), generator)
         return Walk(
             accumulate(math.log(self.spot), increments.add_(jump[1:])),
-            implied_vol=(sigma**2 + self._jump_variance).sqrt(),
+            implied_vol=(sigma**2 + self.priced_jump_variance).sqrt(),
             jump=jump,
         )
 
@@ -72,6 +72,11 @@ class Kou(Market):
     def _jump_variance(self) -> float:
         p = self.up_probability
         return 2 * self.intensity * (p / self.up_rate**2 + (1 - p) / self.down_rate**2)
+
+    @property
+    def priced_jump_variance(self) -> float:
+        """The jumps' part in the square of the quoted vol: under the pricing measure."""
+        return self._jump_variance * (1 + self.jump_premium)
 
     @property
     def volatility(self) -> float:

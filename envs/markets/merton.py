@@ -51,7 +51,7 @@ class Merton(Market):
         scatter(jump[1:], clock, self.intensity, sizes, generator)
         return Walk(
             accumulate(math.log(self.spot), increments.add_(jump[1:])),
-            implied_vol=(sigma**2 + self._jump_variance).sqrt(),
+            implied_vol=(sigma**2 + self.priced_jump_variance).sqrt(),
             jump=jump,
         )
 
@@ -101,6 +101,11 @@ class Merton(Market):
     @property
     def _jump_variance(self) -> float:
         return self.intensity * (self.jump_mean**2 + self.jump_std**2)
+
+    @property
+    def priced_jump_variance(self) -> float:
+        """The jumps' part in the square of the quoted vol: under the pricing measure."""
+        return self._jump_variance * (1 + self.jump_premium)
 
     @property
     def volatility(self) -> float:

@@ -184,7 +184,7 @@ def _premium(
 
 def _solve(tau: Tensor, vol: Tensor, rate: float, dividend: float) -> _Boundary | None:
     """The boundary for these times and vols; null if the put is never exercised early."""
-    if rate <= _LEAST_RATE and dividend >= rate:
+    if rate <= _LEAST_RATE and dividend >= min(rate, 0.0):
         return None
     if rate < 0:
         raise ValueError(

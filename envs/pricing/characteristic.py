@@ -167,7 +167,10 @@ class JumpDiffusion(Law):
         quiet = -0.5 * vol**2 * square - jumps.intensity * (1 + 1j * u * jumps.growth)
         loud = jumps.intensity * jumps.sizes(u)
         still = torch.exp(quiet * tau)
-        value = still * torch.expm1(loud * tau)
+        if jumps.intensity * tau < 1:
+            value = still * torch.expm1(loud * tau)
+        else:
+            value = torch.exp((quiet + loud) * tau) - still
         by_tau = quiet * value + loud * (value + still)
         return Transform(value, -0.5 * tau * square * value, by_tau)
 

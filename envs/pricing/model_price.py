@@ -116,8 +116,8 @@ def _sigma(market: Merton | Kou, terms: Terms) -> Tensor:
     """Of the diffusion, ``[1, 1 or N]``: what the quoted vol holds besides the jumps."""
     if not isinstance(market.sigma, Uniform):
         return terms.log_spot.new_full((1, 1), market.sigma)
-    jumps = market.volatility**2 - market.sigma.mean**2
-    return (terms.own.implied_vol.double() ** 2 - jumps).clamp(min=0).sqrt()
+    variance = terms.own.implied_vol.double() ** 2 - market.priced_jump_variance
+    return variance.clamp(min=0).sqrt()
 
 
 def _root_variance(terms: Terms) -> Tensor:

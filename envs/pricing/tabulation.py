@@ -14,7 +14,7 @@ from .fourier import Payoff, Profile, black, ended, join, random_part, reaches
 _BEND = 1 / 3  # widths from the money within which the table's places lie evenly
 _MOST = (257, 65)  # places in moneyness and in vol
 _SIZE = 1e-9  # as `fourier.EXACT`
-_LAST = (3e-8, 1e-5, 1e-3)  # of the last terms of value, first and second derivative
+_LAST = (1e-8, 1e-5, 1e-3)  # of the last terms of value, first and second derivative
 _BLOCK = 2048  # paths read off at a time, so that their polynomials stay in the cache
 
 

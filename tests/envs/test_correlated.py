@@ -157,7 +157,9 @@ def test_log_returns_have_their_means_and_covariances(
     np.testing.assert_allclose(market.volatilities, vols, rtol=1e-12)
     np.testing.assert_allclose(market.correlation_matrix, total / np.outer(vols, vols), rtol=1e-12)
     assets = market.simulate(DATES["uneven"], 2, generator()).assets
-    assert [float(a.implied_vol) for a in assets] == pytest.approx(vols.tolist())
+    priced = market.risk_neutral()
+    assert isinstance(priced, CorrelatedMarket)
+    assert [float(a.implied_vol) for a in assets] == pytest.approx(list(priced.volatilities))
     assert market.volatility == pytest.approx(vols[0])
 
 
