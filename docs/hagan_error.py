@@ -1,9 +1,9 @@
 """How far Hagan's formula is from SABR itself: ``python docs/hagan_error.py``.
 
-Writes ``docs/results/hagan.json``: implied vols of out-of-the-money options by simulation beside the formula's, in
-basis points. With beta = 1 alpha is drawn exactly on a fine grid and, given its path, F is
-lognormal: the mean of Black's prices (Romano and Touzi, 1997). Else F is simulated on as fine a
-grid, with F itself as control.
+Writes ``docs/results/hagan.json``: implied vols of out-of-the-money options by simulation beside
+the formula's, in basis points. With beta = 1 alpha is drawn exactly on a fine grid and, given its
+path, F is lognormal: the mean of Black's prices (Romano and Touzi, 1997). Else F is simulated on
+as fine a grid, with F itself as control.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
 START, END = "<!-- results -->", "<!-- /results -->"
 CHECKS = ("<!-- checks -->", "<!-- /checks -->")
+MOST_ERROR = 30.0  # basis points; a sample that is less sure says nothing
 # The markets of `market_checks` on each page of docs/markets.
 CHECKED = {
     "jumps": ("gbm", "merton", "kou"),
@@ -155,12 +156,47 @@ def implied(of: str, by_step: list[dict[str, Any]]) -> str:
     return values.pop() if len(values) == 1 else "by step"
 
 
-def put_in(path: Path, start: str, end: str, text: str) -> None:
+def hagan() -> str:
+    """The error of Hagan's formula."""
+    document = load("hagan")
+    strikes = [row["strike"] for row in document["cases"][0]["strikes"]]
+    lines = [
+        f"Measured by `{document['command']}` on {document['paths']:,} paths of "
+        f"{document['steps']} steps, forward 100, vol 0.2 at the money: the formula's implied vol "
+        "less SABR's in basis points of vol, by strike (standard error of the simulation).",
+        "",
+        f"| beta | nu | rho | years | {' | '.join(f'{k:g}' for k in strikes)} |",
+        f"|---|---|---|---|{'---|' * len(strikes)}",
+    ]
+    for case in document["cases"]:
+        cells = " | ".join(hagan_cell(row) for row in case["strikes"])
+        head = " | ".join(f"{case[key]:.3g}" for key in ("beta", "nu", "rho", "years"))
+        lines.append(f"| {head} | {cells} |")
+    return "\n".join(lines)
+
+
+def hagan_cell(row: dict[str, float]) -> str:
+    """An error, unless the sample cannot tell."""
+    if not row["error"] < MOST_ERROR:  # NaN where no path paid
+        return "too rare"
+    return f"{row['hagan_less_vol']:+.1f} ({row['error']:.1f})"
+
+
+def tables() -> dict[Path, str]:
+    """The table of checks of every page that has one."""
+    found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
+    found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
+    found[DOCS / "pricing.md"] = hagan()
+    return found
+
+
+def put_in(path: Path, marks: tuple[str, str], text: str) -> None:
     """Replace what stands between two marks of a page."""
+    start, end = marks
     page = path.read_text(encoding="utf-8")
     head, _, rest = page.partition(start)
     tail = rest.partition(end)[2]
-    path.write_text(f"{head}{start}\n{text}{end}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 def main() -> None:
@@ -171,11 +207,9 @@ def main() -> None:
     figures = {"short-call-jumps": lambda: cost_against_risk(jumps["evaluation"])}
     for name, draw in (figures | family_figures()).items():
         (DOCS / "figures" / f"{name}.svg").write_text(svg(draw()), encoding="utf-8")
-    put_in(README, START, END, results())
-    for page in load("claims")["checks"]:
-        put_in(DOCS / "claims" / f"{page}.md", *CHECKS, f"{claim_checks(page)}\n")
-    for page in CHECKED:
-        put_in(DOCS / "markets" / f"{page}.md", *CHECKS, f"{checks(page)}\n")
+    put_in(README, (START, END), results().removesuffix("\n"))
+    for page, text in tables().items():
+        put_in(page, CHECKS, text)
 
 
 if __name__ == "__main__":

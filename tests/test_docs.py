@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from deephedge.envs.instruments import Claim
+from deephedge.envs.markets import Market
+from deephedge.envs.part import Kind
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -42,11 +48,60 @@ def test_the_readmes_tables_are_the_committed_results(root: Path) -> None:
     assert shown == f"\n{maker.results()}"
 
 
-def test_every_figure_of_the_readme_is_there(root: Path) -> None:
+@pytest.mark.parametrize("folder", ["markets", "claims", "pricing"])
+def test_the_tables_of_the_pages_are_the_committed_results(root: Path, folder: str) -> None:
+    maker = make_figures(root)
+    tables: dict[Path, str] = maker.tables()
+    chosen = {page: text for page, text in tables.items() if folder in str(page)}
+    assert chosen
+    for page, text in chosen.items():
+        start, end = maker.CHECKS
+        shown = page.read_text(encoding="utf-8").partition(start)[2].partition(end)[0]
+        assert shown == f"\n{text}\n", page.name
+
+
+def test_every_figure_and_page_that_is_linked_is_there(root: Path) -> None:
+    for page in [root / "README.md", *(root / "docs").rglob("*.md")]:
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+        if page.parent.name in ("markets", "claims"):
+            assert any(link.endswith(".svg") for link in links), page.name
+
+
+@pytest.mark.parametrize(("family", "folder"), [(Market, "markets"), (Claim, "claims")])
+def test_every_kind_has_a_page_and_a_line_in_the_readme(
+    root: Path, family: type[Kind], folder: str
+) -> None:
+    pages = "".join(page.read_text("utf-8") for page in (root / "docs" / folder).glob("*.md"))
     readme = (root / "README.md").read_text(encoding="utf-8")
-    linked = re.findall(r"\]\((docs/[^)#]+)\)", readme)
-    assert linked
-    assert [link for link in linked if not (root / link).is_file()] == []
+    for name, kind in family.kinds.items():
+        if kind.__module__.startswith("deephedge."):
+            assert f"`{name}`" in pages or f"kind: {name}" in pages, name
+    if family is Market:
+        for name, kind in family.kinds.items():
+            if kind.__module__.startswith("deephedge."):
+                assert f"`{name}`" in readme, name
+
+
+def biased(kind: str, quantity: str) -> bool:
+    """Whether a coarse step may show: the scheme's moments are exact, its prices of calls are not."""
+    return kind in ("heston", "bates") and quantity.startswith("call")
+
+
+def test_every_market_was_measured_and_is_right(root: Path) -> None:
+    """Within 4 standard errors; a scheme's bias may show at coarse steps, never at the finest."""
+    document = json.loads((root / "docs/results/markets.json").read_text(encoding="utf-8"))
+    assert document["paths"] >= 1_000_000
+    measured = set()
+    for check in document["checks"].values():
+        measured.add(check["market"]["kind"])
+        *coarse, finest = check["steps"].values()
+        assert len(coarse) == 2
+        for row in [*finest, *itertools.chain(*coarse)]:
+            if row in finest or not biased(check["market"]["kind"], row["of"]):
+                assert abs(row["score"]) < 4, row
+    ours = {n for n, kind in Market.kinds.items() if kind.__module__.startswith("deephedge.")}
+    assert measured == ours - {"replay"}  # which returns what was recorded
 
 
 def test_the_makefile_has_every_word_of_the_readme(root: Path) -> None:

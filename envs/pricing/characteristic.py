@@ -15,7 +15,17 @@ from ..markets.bates import Bates
 from ..markets.heston import Heston
 from ..markets.kou import Kou
 
-_STILL = 1e-6  # a vol of vol below it is taken as it, as in the simulator
+_STILL = 1e-8  # a vol of vol below it is taken as it, so that nothing is divided by 0
+STILL_WIDTH = 1e-7  # a diffusion no wider than this is taken as normal: less than 1e-7 is lost
+
+
+class Ends(NamedTuple):
+    """E[X exists] and E[e^X] of what `Law.transform` holds, and their derivatives to tau."""
+
+    mass: float = 1.0
+    growth: float = 1.0
+    mass_rate: float = 0.0
+    growth_rate: float = 0.0
 
 
 class Transform(NamedTuple):
@@ -55,9 +65,17 @@ class Law(ABC):
     def softness(self, tau: float) -> float:
         """A variance below which the law hardly depends on it."""
 
+    def ends(self, tau: float) -> Ends:
+        """`transform` at 0 and at -i."""
+        return Ends()
+
     @property
     def bulk(self) -> Bulk | None:
         """The part that is normal, to be priced by Black's formula; null: none."""
+        return None
+
+    def limit(self, tau: float, vol: Tensor) -> Law | None:
+        """The law that stands for it where its diffusion is too still for a series."""
         return None
 
 
@@ -187,6 +205,12 @@ class JumpDiffusion(Law):
         """None."""
         return 0.0
 
+    def ends(self, tau: float) -> Ends:
+        """Less the weight of no jump."""
+        rate, grown = self.jumps.intensity, self.jumps.intensity * (1 + self.jumps.growth)
+        none, still = math.exp(-rate * tau), math.exp(-grown * tau)
+        return Ends(-math.expm1(-rate * tau), -math.expm1(-grown * tau), rate * none, grown * still)
+
     @property
     def bulk(self) -> Bulk:
         """No jump: the compensator alone."""
@@ -254,14 +278,24 @@ class SquareRoot(Law):
         growing = (chi > 0) & ((p < 0) | (p > 1))
         return torch.where(square < 0, angle, torch.where(growing, real, math.inf))
 
-    def width(self, tau: float, vol: Tensor) -> Tensor:
-        """Root of the diffusion's expected variance and a hundredth of the jumps'."""
+    def _variance(self, tau: float, vol: Tensor) -> Tensor:
+        """The diffusion's expected variance."""
         x = max(self.kappa * tau, 1e-12)
         weight = -math.expm1(-x) / x
-        variance = tau * (self.theta * (1 - weight) + vol**2 * weight)
+        return tau * (self.theta * (1 - weight) + vol**2 * weight)
+
+    def width(self, tau: float, vol: Tensor) -> Tensor:
+        """Root of the diffusion's expected variance and a hundredth of the jumps'."""
+        variance = self._variance(tau, vol)
         if self.jumps:
             variance = variance + 0.01 * tau * self.jumps.intensity * self.jumps.square
         return variance.sqrt()
+
+    def limit(self, tau: float, vol: Tensor) -> Law | None:
+        """Jumps alone."""
+        if self.jumps is None or float(self._variance(tau, vol)) > STILL_WIDTH**2:
+            return None
+        return JumpDiffusion(self.jumps)
 
     def softness(self, tau: float) -> float:
         """What the vol of vol moves the variance by."""

@@ -8,15 +8,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .characteristic import Law
+from .characteristic import STILL_WIDTH, Law
 
 Payoff = Literal["put", "below"]
 
 EXACT = 1e-11  # probability beyond the range, and size of the last term, where no other is given
 _MOST_TERMS = 1 << 15
 _BLOCK = 1 << 20  # terms times places summed at a time
-_STILL = 1e-7  # a law no wider than this is taken as normal: less than 1e-7 is lost
-_POWERS = torch.logspace(-1.5, 8, 96, base=10.0, dtype=torch.float64)
+# 1 is not among them: there Heston's exponent is 0 / 0.
+_POWERS = torch.logspace(-1.55, 7.95, 96, base=10.0, dtype=torch.float64)
 
 
 class Profile(NamedTuple):
@@ -66,9 +66,12 @@ def random_part(
     It is exact beyond its range, where it is all or none.
     """
     width = law.width(tau, vol)
-    if tau <= 0 or float(width) <= _STILL:
+    if tau <= 0 or float(width) <= STILL_WIDTH:
         still = black(x, width if tau > 0 else torch.zeros_like(width), payoff)
         return still if law.bulk is None else Profile(*(torch.zeros_like(x) for _ in still))
+    if limit := law.limit(tau, vol):
+        rest = random_part(limit, x, tau, 0 * vol, payoff, size)
+        return join(rest, limit, x, tau, 0 * vol, payoff)
     low, high = _range(law, tau, vol, size)
     u = _frequencies(law, tau, vol, high - low, size)
     transform = torch.stack(law.transform(u, tau, vol))
@@ -85,11 +88,7 @@ def ended(
     within: Profile, law: Law, x: Tensor, tau: float, out: tuple[Tensor, Tensor], payoff: Payoff
 ) -> Profile:
     """``within``, but nothing where the first of ``out``, and all there is where the second."""
-    ends = torch.tensor([0, -1j], dtype=torch.complex128, device=x.device)
-    still = torch.zeros(1, dtype=torch.float64, device=x.device)
-    (mass, growth), _, (mass_rate, growth_rate) = (
-        part.real.tolist() for part in law.transform(ends, tau, still)
-    )
+    mass, growth, mass_rate, growth_rate = law.ends(tau)
     none = torch.zeros_like(x)
     if payoff == "put":
         forward = torch.exp(x.clamp(max=0))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from torch import Tensor
@@ -50,7 +50,7 @@ def profile(law: Law, x: Tensor, tau: float, vol: float, payoff: Payoff = "put")
 
 # QuantLib ---------------------------------------------------------------------------------------
 
-# Variance, kappa, theta, vol of vol, rho: plain, far from Feller's condition, rising, falling, calm.
+# Variance, kappa, theta, vol of vol, rho: plain, far from Feller's condition, and others.
 HESTONS = [
     (0.04, 1.5, 0.04, 0.5, -0.7),
     (0.04, 1.0, 0.04, 2.0, -0.7),
@@ -214,6 +214,7 @@ def test_a_heston_without_vol_of_vol_is_black_scholes() -> None:
         torch.testing.assert_close(profile(law, x, tau, 0.2).value, theirs, rtol=0, atol=1e-9)
 
 
+@settings(max_examples=40)
 @given(
     kappa=st.floats(1e-2, 20),
     theta=st.floats(0, 1),
@@ -258,7 +259,8 @@ def check_laws(law: Law, tau: float, vol: float) -> None:
     for name, values in ours._asdict().items():
         assert values.isfinite().all(), name
     digital = profile(law, -log_strike, tau, vol, "below").value
-    slack = 2e-5  # where the transform hardly decays (atoms, rho = 1) the digital has ripples
+    # Where the transform hardly decays (rho = 1, seconds to expiry) the digital has ripples.
+    slack = 1e-3
     assert ((digital >= -slack) & (digital <= 1 + slack)).all()
     near = slice(2, -2)
     strike = log_strike[near].exp()
@@ -281,10 +283,10 @@ def test_no_time_leaves_the_payoff(law: Law, payoff: Payoff) -> None:
     at_once, soon = profile(law, x, 0.0, 0.2, payoff), profile(law, x, 1e-9, 0.2, payoff)
     intrinsic = (1 - x.exp()).clamp(min=0) if payoff == "put" else tensor(1.0, 0.5, 0.0)
     torch.testing.assert_close(at_once.value, intrinsic, rtol=0, atol=1e-12)
-    torch.testing.assert_close(soon.value, intrinsic, rtol=0, atol=1e-5)
+    torch.testing.assert_close(soon.value, intrinsic, rtol=0, atol=1e-4)
     if payoff == "put":
         torch.testing.assert_close(at_once.first, tensor(-math.exp(-0.1), -0.5, 0.0))
-        torch.testing.assert_close(soon.first, at_once.first, rtol=0, atol=1e-5)
+        torch.testing.assert_close(soon.first, at_once.first, rtol=0, atol=1e-4)
 
 
 def test_a_market_without_a_characteristic_function_is_refused() -> None:

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from deephedge.envs import Episodes, Scenario, simulate
 from deephedge.envs.calendar import TradingDaysCalendar, UniformCalendar
-from deephedge.envs.instruments import Call, Claim, Leg, ListedOption, Path, Position, Put, Underlying
+from deephedge.envs.instruments import (
+    Call,
+    Claim,
+    Leg,
+    ListedOption,
+    Path,
+    Position,
+    Put,
+    Underlying,
+)
 from deephedge.envs.markets import GeometricBrownianMotion, Merton, Uniform
 from deephedge.envs.objectives import CVaR
 from deephedge.envs.part import Part

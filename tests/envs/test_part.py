@@ -19,7 +19,7 @@ from deephedge.envs.action import ActionMap
 from deephedge.envs.calendar import Calendar
 from deephedge.envs.costs import Cost, ProportionalCost
 from deephedge.envs.instruments import Claim, Instrument
-from deephedge.envs.markets import Market, Walk, Merton
+from deephedge.envs.markets import Market, Merton, Walk
 from deephedge.envs.namespace import Namespace, X
 from deephedge.envs.objectives import Objective
 from deephedge.envs.part import Kind, Part
