@@ -47,8 +47,9 @@ demo: venv
 	$(BIN)/deephedge train sp500-call --agent ppo --out runs/demo/ppo
 	$(BIN)/deephedge backtest --hedger runs/demo/ppo --hedger band --hedger static --hedger delta
 
+# A process for each of two cores; $(BIN)/pytest alone is easier to debug.
 test: dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 test-slow: dev
 	$(BIN)/pytest -m slow

@@ -22,10 +22,12 @@ class DeltaHedge(Baseline):
     every: Annotated[int, Field(ge=1)] = 1
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h_t = -Delta_t`` at dates 0, every, 2 every ...; the last holding between them."""
-        if known.t % self.every:
-            return known.holding, None
-        return delta_one_only(known, known.neutral), None
+        """``h_t = -Delta_t`` at dates 0, every, 2 every ...; the last target between them.
+
+        So a future that expires between them is replaced at once.
+        """
+        target = state if known.t % self.every else delta_one_only(known, known.neutral)
+        return target, target
 
 
 class BandHedge(Baseline):

@@ -25,5 +25,6 @@ class StaticHedge(Baseline):
     kind: Literal["static"] = "static"
 
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h_t = -Delta_0``."""
-        return (delta_one_only(known, known.neutral) if known.t == 0 else known.holding), None
+        """``h_t = -Delta_0``; a future that expires is replaced."""
+        target = delta_one_only(known, known.neutral) if known.t == 0 else state
+        return target, target

@@ -53,26 +53,25 @@ class Desk:
     def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> list[X]:
         """The delta-one holdings that make position plus ``options`` holdings delta-neutral."""
         centres = [-delta[at] for delta in tape.delta]
-        for k, (holding, closes) in enumerate(zip(options, tape.closes, strict=True)):
-            if closes is not None:
-                centres[closes] = centres[closes] - holding * tape.option_delta[k][at]
+        if options:
+            for k, (holding, closes) in enumerate(zip(options, tape.closes, strict=True)):
+                if closes is not None:
+                    centres[closes] = centres[closes] - holding * tape.option_delta[k][at]
         return centres
 
     def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
         """The target holdings that an action asks for, options first, delta-one last."""
-        first, holdings = self.options, account.holding
-        chosen = [self._target(k, action, h, h) for k, h in enumerate(holdings[:first])]
-        admissible = [
-            self.limits[k].apply(target, holdings[k], self.ops) for k, target in enumerate(chosen)
-        ]
-        for k, centre in enumerate(self.neutral(tape, at, admissible), start=first):
-            chosen.append(self._target(k, action, holdings[k], centre))
+        first, width, size, ops = self.options, self.width, self.contract.size, self.ops
+        map_, bounds, chosen, admissible = self.action.target, self.bounds, [], []
+        for k, held in enumerate(account.holding):
+            if k == first:
+                centres = self.neutral(tape, at, admissible)
+            numbers = action[k * width : (k + 1) * width]
+            centre = held if k < first else centres[k - first]
+            chosen.append(map_(numbers, held, centre, bounds[k], size, ops))
+            if k < first:
+                admissible.append(self.limits[k].apply(chosen[k], held, ops))
         return tuple(chosen)
-
-    def _target(self, k: int, action: tuple[X, ...], holding: X, centre: X) -> X:
-        numbers = action[k * self.width : (k + 1) * self.width]
-        size = self.contract.size
-        return self.action.target(numbers, holding, centre, self.bounds[k], size, self.ops)
 
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X

@@ -20,7 +20,7 @@ from .instruments import (
 )
 from .markets import MarketPaths
 from .scenario import Scenario
-from .valuation import payoff, settlement, value
+from .valuation import NEAR, payoff, settlement, value
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,15 @@ def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> Mark
 
 def _rolls(times: Tensor, tenor: float) -> list[bool]:
     """Whether the contract listed last expires at each date; the first is listed at date 0."""
-    rolls, listed = [], float(times[0, 0])
-    for now in times[:, 0].tolist():
-        rolls.append(now >= listed + tenor - 1e-9)
+    if (times != times[:, :1]).any():
+        raise ValueError(
+            f"a tenor of {tenor:g} years on dates that differ from path to path: contracts expire "
+            "on all paths at once; hedge with an underlying there"
+        )
+    rolls, dates = [], times[:, 0].tolist()
+    listed, near = dates[0], NEAR * (dates[-1] - dates[0]) / (len(dates) - 1)
+    for now in dates:
+        rolls.append(now > listed + tenor - near)
         listed = now if rolls[-1] else listed
     return rolls
 

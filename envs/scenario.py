@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -12,8 +13,10 @@ from .calendar import Calendar
 from .constraints import Limits
 from .costs import Cost
 from .instruments import (
+    Basket,
     Claim,
     DeltaOne,
+    Exchange,
     ForwardStart,
     Future,
     Instrument,
@@ -126,6 +129,11 @@ class Scenario(Part):
             raise ValueError(
                 f"{key}: the hedger would have to decide when to exercise: list a European option"
             )
+        if isinstance(claim, Basket | Exchange) and key.startswith("hedges"):
+            raise ValueError(
+                f"{key}: a listed {type(claim).__name__} has deltas to several assets, and only "
+                "one would be closed: list an option on one asset"
+            )
 
     def _check_asset(self, key: str, asset: int) -> None:
         count = len(self.market.spots)
@@ -135,7 +143,7 @@ class Scenario(Part):
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
         if isinstance(instrument, Future | RolledOption):
-            self._check_date(f"{key}: tenor", instrument.tenor, self.calendar.decide_every)
+            self._check_rolls(f"{key}: tenor", instrument.tenor)
 
     def _check_maturity(self, key: str, claim: Claim) -> None:
         if claim.maturity is None:
@@ -151,14 +159,7 @@ class Scenario(Part):
 
     def _check_date(self, key: str, years: float, every: int) -> bool:
         """Whether a date is within the episode; refused if it lies between every n-th dates."""
-        calendar, shared = self.calendar, self.calendar.dates()
-        if shared is None:
-            raise ValueError(
-                f"{key} {years:g} on a calendar whose dates differ from path to path: leave "
-                "maturities out, the option then expires with the episode"
-            )
-        dates = [*shared[:-1:every].tolist(), float(shared[-1])]
-        near = 1e-6 * calendar.horizon / calendar.steps
+        dates, near = self._dates(key, years, every)
         if years > dates[-1] + near:
             return False
         if years < dates[1] - near:
@@ -173,6 +174,35 @@ class Scenario(Part):
                 f"{dates[after]:.6g}: choose one of them"
             )
         return True
+
+    def _check_rolls(self, key: str, tenor: float) -> None:
+        """Refuse what is listed anew at its expiry unless every expiry is a decision date."""
+        every = self.calendar.decide_every
+        if not self._check_date(key, tenor, every):
+            return
+        dates, near = self._dates(key, tenor, every)
+        due = tenor
+        for before, date in pairwise(dates):
+            if date > due + near:
+                raise ValueError(
+                    f"{key} {tenor:.6g} years has an expiry, {due:.6g} years, that falls between "
+                    f"the dates {before:.6g} and {date:.6g}: choose one that fits all the way"
+                )
+            if date > due - near:
+                due = date + tenor
+
+    def _dates(self, key: str, years: float, every: int) -> tuple[list[float], float]:
+        """Every n-th date and the last, in years, and how near to one of them is on it."""
+        calendar, shared = self.calendar, self.calendar.dates()
+        if shared is None:
+            mend = "leave maturities out, the option then expires with the episode"
+            if key.endswith("tenor"):
+                mend = "choose a calendar whose dates do not"
+            raise ValueError(
+                f"{key} {years:g} on a calendar whose dates differ from path to path: {mend}"
+            )
+        dates = [*shared[:-1:every].tolist(), float(shared[-1])]
+        return dates, 1e-6 * calendar.horizon / calendar.steps
 
     def check_features(self, view: View) -> None:
         """Refuse a view that asks for what the market does not expose.

@@ -9,6 +9,8 @@ from .markets import MarketPaths
 from .pricing import Greeks
 from .scenario import Scenario
 
+NEAR = 1e-6  # of a mean step: a time so near to a date is that date
+
 
 def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
     """The claim's marks and Greeks on every market date, ``[T+1, N]``."""
@@ -26,9 +28,10 @@ def settlement(claim: Claim, times: Tensor) -> int | None:
     """The market date at which the claim pays, null when it outlives the episode."""
     if claim.maturity is None:
         return len(times) - 1
-    if claim.maturity > float(times[-1, 0]) + 1e-9:
+    dates = times[:, 0]
+    if claim.maturity > float(dates[-1] + NEAR * (dates[-1] - dates[0]) / max(len(dates) - 1, 1)):
         return None
-    return int((times[:, 0] - claim.maturity).abs().argmin())
+    return int((dates - claim.maturity).abs().argmin())
 
 
 def payoff(claim: Claim, paths: MarketPaths, date: int) -> Tensor:
@@ -39,5 +42,6 @@ def payoff(claim: Claim, paths: MarketPaths, date: int) -> Tensor:
 
 
 def _maturity(claim: Claim, paths: MarketPaths) -> Tensor:
-    end: Tensor = paths.times[-1]
-    return end if claim.maturity is None else end.new_tensor([claim.maturity])
+    """Years, ``[1 or N]``: within the episode that of the date itself, however it was rounded."""
+    date = settlement(claim, paths.times)
+    return paths.times.new_tensor([claim.maturity]) if date is None else paths.times[date]

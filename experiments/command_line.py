@@ -310,7 +310,7 @@ def _hedgers(names: Sequence[str] | None) -> list[Hedger]:
 def _catalogue() -> dict[str, dict[str, str]]:
     kinds = {
         re.sub("(?<=.)([A-Z])", r"-\1", family.__name__).lower() + "s": {
-            kind: _first_line(cls) for kind, cls in family.kinds.items()
+            kind: _first_line(cls) for kind, cls in sorted(family.kinds.items())
         }
         for family in Kind.__subclasses__()
     }

@@ -84,7 +84,7 @@ def test_every_kind_has_a_page_and_a_line_in_the_readme(
 
 
 def biased(kind: str, quantity: str) -> bool:
-    """Whether a coarse step may show: the scheme's moments are exact, its prices of calls are not."""
+    """Whether a coarse step may show: the moments are exact, the prices of calls are not."""
     return kind in ("heston", "bates") and quantity.startswith("call")
 
 

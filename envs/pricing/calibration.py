@@ -77,6 +77,11 @@ class Surface:
             if item.name != "spot":
                 object.__setattr__(self, item.name, np.broadcast_to(values, (count,)).copy())
 
+    def puts(self, market: Model) -> Array:
+        """Undiscounted puts in units of their strikes ``[Q]`` in a model, under its own measure."""
+        result: Array = _Quotes(self).model(market).numpy()
+        return result
+
     @classmethod
     def from_prices(
         cls,
@@ -146,12 +151,15 @@ def calibrate(kind: type[Model], surface: Surface, start: Model | None = None) -
         start: where the search begins; null: the model's defaults at the surface's mean vol.
 
     Raises:
-        ValueError: if there are fewer quotes than parameters, or the search does not end.
+        ValueError: if there are fewer quotes than parameters, ``start`` is of another kind, or the
+            search does not end.
     """
     names = _PARAMETERS[kind]
     count = np.size(surface.vols)
     if count < len(names):
         raise ValueError(f"{count} quotes cannot give {len(names)} parameters: add quotes")
+    if start is not None and type(start) is not kind:
+        raise ValueError(f"start is {type(start).__name__}: give {kind.__name__}")
     fair = (start or _start(kind, surface)).risk_neutral()
     quotes = _Quotes(surface)
     low, high = np.array([_BOUNDS[name] for name in names]).T

@@ -20,7 +20,7 @@ STILL_WIDTH = 1e-7  # a diffusion no wider than this is taken as normal: less th
 
 
 class Ends(NamedTuple):
-    """E[X exists] and E[e^X] of what `Law.transform` holds, and their derivatives to tau."""
+    """What `Law.transform` holds of E[1] and E[e^X], and the derivatives to tau."""
 
     mass: float = 1.0
     growth: float = 1.0

@@ -13,6 +13,7 @@ from .characteristic import STILL_WIDTH, Law
 Payoff = Literal["put", "below"]
 
 EXACT = 1e-11  # probability beyond the range, and size of the last term, where no other is given
+_NORMAL_REACH = 8.0  # widths; beyond it a normal law is nothing
 _MOST_TERMS = 1 << 15
 _BLOCK = 1 << 20  # terms times places summed at a time
 # 1 is not among them: there Heston's exponent is 0 / 0.
@@ -189,10 +190,12 @@ def _range(law: Law, tau: float, vol: Tensor, size: float) -> tuple[float, float
 
 def reaches(law: Law, tau: float, vol: Tensor, size: float) -> tuple[float, float]:
     """The widest of the ranges of several vols, in their widths: beyond it nothing is random."""
-    ranges = [_range(law, tau, one, size) for one in vol[:, None]]
-    widths = law.width(tau, vol).tolist()
-    low = min(low / width for (low, _), width in zip(ranges, widths, strict=True))
-    high = max(high / width for (_, high), width in zip(ranges, widths, strict=True))
+    low, high = -_NORMAL_REACH, _NORMAL_REACH
+    for one in vol[:, None]:
+        width = float(law.width(tau, one))
+        if width > STILL_WIDTH:
+            start, end = _range(law, tau, one, size)
+            low, high = min(low, start / width), max(high, end / width)
     return low, high
 
 

@@ -82,7 +82,7 @@ def greeks(profile: Profile, claim: EuropeanOption | Digital, terms: Terms, vol:
         delta=slope / tiny,
         gamma=scale * (second - first) / tiny / tiny,
         vega=scale * side * 2 * vol * by_variance,
-        theta=(terms.rate * price - drift * slope - scale * side * pace * by_tau) * (tau > 0),
+        theta=terms.rate * price - drift * slope - scale * side * pace * by_tau,
     )
 
 

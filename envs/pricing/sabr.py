@@ -11,6 +11,7 @@ from .fourier import Payoff, Profile, black
 
 _NEAR = 1e-3  # |z| below which z / chi(z) comes from its series
 _ONE = 1 - 1e-8  # a correlation beyond it is taken as it
+_WIDEST = 100.0  # total vol, from which every price is at its bound
 _BLOCK = 1 << 16
 
 
@@ -44,13 +45,14 @@ def hagan_vol(
     rho = min(max(rho, -_ONE), _ONE)
     moneyness = log_forward - log_strike
     local = alpha * torch.exp((beta - 1) / 2 * (log_forward + log_strike))
+    local = local.clamp(min=1e-50, max=1e50)  # its square must stay a number
     z = nu / local * moneyness
     near = z.abs() < _NEAR
     far = torch.where(near, 1.0, z)
     root = math.sqrt(1 - rho * rho)
     chi = torch.asinh((far - rho) / root) + math.asinh(rho / root)
-    series = 1 - z * (rho / 2) + z * z * ((2 - 3 * rho**2) / 12)
-    series = series - z**3 * (rho * (5 - 6 * rho**2) / 24)
+    series = 1 + z * (-rho / 2 + z * ((2 - 3 * rho**2) / 12 + z * (rho * (5 - 6 * rho**2) / 24)))
+    series = series - z**4 * ((225 * rho**4 - 240 * rho**2 + 34) / 720)
     smile = torch.where(near, series, far / chi)
     square = ((1 - beta) * moneyness) ** 2
     term = (
@@ -116,15 +118,14 @@ def _profile(
             for y in (x, alpha, log_strike, tau.clamp(min=1e-14))
         )
         vol = hagan_vol(x + log_strike, k, a, time, beta=beta, rho=rho, nu=nu)
-        s = (vol * time.sqrt()).clamp(min=1e-12)
+        s = (vol * time.sqrt()).clamp(min=1e-12, max=_WIDEST)
         d2 = x / s - s / 2
         value = _normal(-d2)
         if payoff == "put":
             value = value - torch.exp(x) * _normal(-d2 - s)
         else:
-            (skew,) = torch.autograd.grad(vol.sum(), k, create_graph=True)
-            bell = torch.exp(-0.5 * d2 * d2) / math.sqrt(2 * math.pi)
-            value = value + bell * time.sqrt() * skew
+            (skew,) = torch.autograd.grad(s.sum(), k, create_graph=True)
+            value = value + torch.exp(-0.5 * d2 * d2) / math.sqrt(2 * math.pi) * skew
         rates = torch.autograd.grad(value.sum(), (x, a, time), create_graph=True)
         (second,) = torch.autograd.grad(rates[0].sum(), x)
     first, by_alpha, by_tau = rates

@@ -70,14 +70,12 @@ class Terms:
     def variance_tau(self) -> Tensor:
         """Years of variance to maturity, 0 past it, ``[T+1, 1 or N]``.
 
-        Beyond the last date the clock runs as fast as it did on average.
+        Beyond the last date a year has a year of variance.
         """
         if self.paths.clock is None:
             return self.tau
         clock, times = self.paths.clock, self.paths.times
-        end = clock[self.last] + (self.maturity - times[self.last]).clamp(min=0) * (
-            (clock[-1] - clock[0]) / (times[-1] - times[0])
-        )
+        end = clock[self.last] + (self.maturity - times[self.last]).clamp(min=0)
         return (end - clock).clamp(min=0).to(self.log_spot.dtype)
 
     @property

@@ -48,7 +48,7 @@ def held(scenario: Scenario, episodes: Episodes, baseline: Baseline) -> Array:
     return holding
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", [name for name in preset_names() if name != "exchange-option"])
 def test_holdings_are_the_formulas(preset: str) -> None:
     """One path and one date at a time, from the position's delta alone; options are never held."""
     scenario = load_scenario(preset)

@@ -16,6 +16,7 @@ from scipy import special
 from torch import Tensor
 
 from deephedge.envs.pricing import Greeks, black_scholes
+from deephedge.envs.pricing.black_scholes import HigherGreeks, higher_greeks
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # SWIG's types have no __module__, which Python 3.12 reports
@@ -355,3 +356,79 @@ def test_time_and_vol_broadcast_over_paths() -> None:
         for name in Greeks._fields[:5]:
             value = float(getattr(block, name).expand(3, 4)[t, n])
             assert value == pytest.approx(float(getattr(one, name)), rel=1e-14)
+
+
+# Rho, vanna and volga ---------------------------------------------------------------------------
+
+
+def higher(
+    spot: float | Tensor,
+    strike: float,
+    tau: float | Tensor,
+    vol: float | Tensor,
+    sign: int = 1,
+    rate: float = 0.0,
+    dividend: float = 0.0,
+) -> HigherGreeks:
+    spot, tau, vol = (torch.as_tensor(x, dtype=FLOAT64) for x in (spot, tau, vol))
+    return higher_greeks(spot.log(), strike, tau, vol, sign=sign, rate=rate, dividend=dividend)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["call", "put"])
+@pytest.mark.parametrize(("rate", "dividend"), [(0.0, 0.0), (0.05, 0.02), (-0.02, 0.06)])
+def test_higher_greeks_are_central_differences(sign: int, rate: float, dividend: float) -> None:
+    spot, tau, vol = GRID
+    ours = higher(spot, 100.0, tau, vol, sign, rate, dividend)
+    h, dr = 1e-5 * vol, 1e-5
+
+    def value(vol: Tensor, rate: float) -> Greeks:
+        return greeks(spot, 100.0, tau, vol, sign, rate, dividend)
+
+    more, less = value(vol + h, rate), value(vol - h, rate)
+    dearer, cheaper = value(vol, rate + dr), value(vol, rate - dr)
+    expected = {
+        "rho": (dearer.price - cheaper.price) / (2 * dr),
+        "vanna": (more.delta - less.delta) / (2 * h),
+        "volga": (more.vega - less.vega) / (2 * h),
+    }
+    for name, values in expected.items():
+        size = float(values.abs().max())
+        torch.testing.assert_close(getattr(ours, name), values, rtol=1e-6, atol=1e-6 * size)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["call", "put"])
+def test_rho_agrees_with_quantlib(sign: int, quantlib_day: ql.Date) -> None:
+    kind = ql.Option.Call if sign > 0 else ql.Option.Put
+    for days, strike, vol, (rate, dividend) in CONTRACTS:
+        tau = days / 365
+        ours = higher(100.0, strike, tau, vol, sign, rate, dividend)
+        theirs = ql.BlackCalculator(
+            ql.PlainVanillaPayoff(kind, strike),
+            100.0 * math.exp((rate - dividend) * tau),
+            vol * math.sqrt(tau),
+            math.exp(-rate * tau),
+        )
+        assert float(ours.rho) == pytest.approx(theirs.rho(tau), rel=1e-10, abs=1e-10)
+
+
+def test_parity_of_the_higher_greeks() -> None:
+    """Puts and calls differ by the forward: rho by K tau e^{-r tau}, vanna and volga by nothing."""
+    spot, tau, vol = GRID
+    call, put = (higher(spot, 100.0, tau, vol, sign, 0.05, 0.02) for sign in (1, -1))
+    torch.testing.assert_close(call.rho - put.rho, 100.0 * tau * torch.exp(-0.05 * tau))
+    assert torch.equal(call.vanna, put.vanna)
+    assert torch.equal(call.volga, put.volga)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("sign", [1, -1], ids=["call", "put"])
+def test_higher_greeks_are_finite_on_a_wild_grid(dtype: torch.dtype, sign: int) -> None:
+    log_spot, tau, vol = wild(dtype)
+    for rate, dividend in ((0.0, 0.0), (0.05, 0.02)):
+        found = higher_greeks(log_spot, 100.0, tau, vol, sign=sign, rate=rate, dividend=dividend)
+        for name, values in found._asdict().items():
+            assert values.dtype == dtype
+            assert values.isfinite().all(), name
+        for values in (found.vanna, found.volga):
+            assert (values[(tau == 0) | (vol == 0)] == 0).all()
+        assert (found.rho[tau == 0] == 0).all()

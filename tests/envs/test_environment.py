@@ -193,7 +193,9 @@ def test_numbers_beyond_the_box_are_taken_as_its_edge() -> None:
     assert one[0].tolist() == other.step(np.array([-1.0, 1.0], dtype=np.float32))[0].tolist()
 
 
-@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor], ids=str)
+@pytest.mark.parametrize(
+    "kind", [list, tuple, np.array, torch.tensor], ids=["list", "tuple", "array", "tensor"]
+)
 def test_an_action_may_be_any_sequence_of_numbers(kind: Any) -> None:
     env, other = HedgingEnv(short()), HedgingEnv(short())
     env.reset(seed=1)

@@ -29,9 +29,7 @@ class Reader:
 
     def __init__(self, scenario: Scenario, differentiable: bool) -> None:
         jumps = scenario.market.model_fields_set >= {"intensity"}
-        names = [
-            name for name, f in FEATURES.items() if not f.latent or (jumps and name == "jump")
-        ]
+        names = [name for name, f in FEATURES.items() if not f.latent or (jumps and name == "jump")]
         view = View(features=(*names, *OWN_FEATURES), reward=AccountingReward())
         self.desk = Desk(scenario, TORCH if differentiable else NUMPY, view)
         self.diary: list[dict[str, Any]] = []

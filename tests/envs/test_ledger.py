@@ -122,7 +122,7 @@ def test_pnl_is_every_cash_flow_compounded_to_the_end(
     seed: int, random_scenario: Callable[..., Scenario], noise: Callable[[int], Hedger]
 ) -> None:
     """From the raw paths, the recorded holdings and the scenario's words alone."""
-    scenario = random_scenario(seed, loss_limit=None)
+    scenario = random_scenario(seed, plain=True, loss_limit=None)
     paths, outcome = outcome_of(scenario, noise(seed), seed)
     expected = Retold(scenario, paths).pnl(outcome.holding)
     assert outcome.pnl == pytest.approx(expected, rel=1e-9, abs=1e-9)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deephedge.envs import Episodes, HedgingEnv, Scenario, View, load_scenario, mark, preset_names
 from deephedge.envs import simulate as simulate_episodes
@@ -172,7 +172,7 @@ def test_the_number_of_columns_follows_legs_and_instruments(
 ) -> None:
     names = tuple(name for name in MERTON if name != "jump")
     for seed in range(60):
-        problem = random_scenario(seed, view={"features": names})
+        problem = random_scenario(seed, plain=True, view={"features": names})
         legs, listed = len(problem.position.legs), len(problem.listed)
         width = len(columns(names, problem.contract))
         # Moneyness by leg; price, delta and gamma by option; a holding by instrument; none of the
@@ -264,16 +264,14 @@ def visible(problem: Scenario) -> tuple[str, ...]:
 
 
 def one_path(paths: MarketPaths, i: int) -> MarketPaths:
-    def cut(values: Tensor) -> Tensor:
-        return values[:, i : i + 1] if values.shape[1] > 1 else values
+    def cut(values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: cut(one) for name, one in values.items()}
+        if isinstance(values, tuple):
+            return tuple(one_path(other, i) for other in values)
+        return values if values is None or values.shape[1] == 1 else values[:, i : i + 1]
 
-    return MarketPaths(
-        times=cut(paths.times),
-        spot=cut(paths.spot),
-        log_spot=cut(paths.log_spot),
-        implied_vol=cut(paths.implied_vol),
-        jump=None if paths.jump is None else cut(paths.jump),
-    )
+    return MarketPaths(**{name: cut(values) for name, values in vars(paths).items()})
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -299,13 +297,7 @@ def test_no_feature_knows_a_later_price(preset: str) -> None:
         jump = None if paths.jump is None else paths.jump.clone()
         if jump is not None:
             jump[t + 1] += 0.3
-        after = MarketPaths(
-            times=paths.times,
-            spot=changed.exp(),
-            log_spot=changed,
-            implied_vol=paths.implied_vol,
-            jump=jump,
-        )
+        after = replace(paths, spot=changed.exp(), log_spot=changed, jump=jump)
         block = mark(problem, after).features(names)
         assert torch.equal(block[: t + 1], before[: t + 1])
         assert not torch.equal(block[t + 1], before[t + 1])

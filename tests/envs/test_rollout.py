@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -252,17 +252,16 @@ def test_a_path_does_not_depend_on_the_others(random_scenario: Make) -> None:
 
 
 def columns(paths: MarketPaths, some: list[int]) -> MarketPaths:
-    def cut(value: Tensor) -> Tensor:
-        return value[:, some] if value.shape[1] > 1 else value
+    def cut(value: Any) -> Any:
+        if isinstance(value, MarketPaths):
+            return columns(value, some)
+        if isinstance(value, dict):
+            return {name: cut(one) for name, one in value.items()}
+        if isinstance(value, tuple):
+            return tuple(map(cut, value))
+        return value if value is None or value.shape[1] == 1 else value[:, some]
 
-    return replace(
-        paths,
-        times=cut(paths.times),
-        spot=cut(paths.spot),
-        log_spot=cut(paths.log_spot),
-        implied_vol=cut(paths.implied_vol),
-        jump=None if paths.jump is None else cut(paths.jump),
-    )
+    return MarketPaths(**{name: cut(value) for name, value in vars(paths).items()})
 
 
 def test_a_hedgers_state_is_its_own_thread() -> None:
