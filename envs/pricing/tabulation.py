@@ -1,9 +1,10 @@
-"""Model prices of a whole batch: tabulated afresh for every date, then read off."""
+"""Model prices of a whole batch: tabulated once for every time left, then read off."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from .characteristic import Law
 from .fourier import Payoff, Profile, black, ended, join, random_part, reaches
 
 _BEND = 1 / 3  # widths from the money within which the table's places lie evenly
-_MOST = (257, 65)  # places in moneyness and in vol
+_FEWEST, _MOST = (65, 9), (257, 65)  # places in moneyness and in vol
+_CALM = 1 / 16  # vols below it share a panel
+_KEPT = 2048  # tables
 _SIZE = 1e-9  # as `fourier.EXACT`
 _LAST = (1e-8, 1e-5, 1e-3)  # of the last terms of value, first and second derivative
 _BLOCK = 2048  # paths read off at a time, so that their polynomials stay in the cache
@@ -21,68 +24,82 @@ _BLOCK = 2048  # paths read off at a time, so that their polynomials stay in the
 def tabulate(law: Law, x: Tensor, tau: Tensor, vol: Tensor, payoff: Payoff) -> Profile:
     """`fourier.cosine` for ``[T+1, N]`` log-moneynesses, by interpolation.
 
-    On each date the series is tabulated at Chebyshev's points in asinh(3x / w), w the width of the
-    law given the vol, and in log(vol^2 + a little), and the polynomial is evaluated for every path.
-    Its degrees grow until its last terms are below 1e-8, so the error is that of
-    tests/envs/test_fourier.py: at most 1e-6 of the strike (1e-7 is the rule). Dates on which the
-    time left differs by path cost one table for each of its values.
+    For every time left and every panel of vols, from a power of 4 to the next, the series is
+    tabulated at Chebyshev's points in asinh(3x / w), w the width of the law given the vol, and in
+    log(vol^2 + a little), and the polynomial is evaluated for every path. Its degrees grow until
+    its last terms are below 1e-8, so the error is that of tests/envs/test_fourier.py: at most 1e-6
+    of the strike (1e-7 is the rule). A table depends on law, time and panel alone, never on the
+    batch, and is kept, so that the next batch only reads it.
 
     Args:
         law: of the log-return.
         x: log(forward / strike), ``[T+1, N]``.
         tau: years of variance, ``[T+1, 1 or N]``.
-        vol: the law's vol, broadcastable to ``[T+1, N]``.
+        vol: the law's vol, broadcastable to ``[T+1, N]``; one number is a panel of its own.
         payoff: which.
     """
     columns = [torch.empty_like(x) for _ in Profile._fields]
+    alone = float(vol) if vol.numel() == 1 else None
     vol = vol.expand_as(x)
-    shape = (33, 9)
     for t, times in enumerate(tau.double()):
         for time in times.unique().tolist():
             here = slice(None) if len(times) == 1 else (times == time).nonzero()[:, 0]
-            row, shape = _date(law, x[t, here], time, vol[t, here], payoff, shape)
+            row = _date(law, x[t, here], time, vol[t, here], alone, payoff)
             for column, values in zip(columns, row, strict=True):
                 column[t, here] = values
     return Profile(*columns)
 
 
 def _date(
-    law: Law, x: Tensor, tau: float, vol: Tensor, payoff: Payoff, shape: tuple[int, int]
-) -> tuple[Profile, tuple[int, int]]:
-    """The profile of the paths ``[N]`` of one date, and the table's shape that was needed."""
+    law: Law, x: Tensor, tau: float, vol: Tensor, alone: float | None, payoff: Payoff
+) -> Profile:
+    """The profile of the paths ``[N]`` of one date."""
     if tau <= 0:
-        return black(x, torch.zeros_like(x), payoff), shape
-    ends = torch.stack([vol.min(), vol.max()]).double()
-    low, high = reaches(law, tau, _between(ends, 5), _SIZE)
+        return black(x, torch.zeros_like(x), payoff)
+    if alone is not None:
+        return _panel(law, x, tau, vol, (alone, alone), payoff)
+    columns = [torch.empty_like(x) for _ in Profile._fields]
+    power = torch.floor(torch.log2(vol.clamp(min=_CALM / 4)) / 2)
+    for number in power.unique().tolist():
+        here = (power == number).nonzero()[:, 0]
+        low, high = 4.0**number, 4.0 ** (number + 1)
+        panel = (0.0 if high <= _CALM else low, high)
+        part = _panel(law, x[here], tau, vol[here], panel, payoff)
+        for column, values in zip(columns, part, strict=True):
+            column[here] = values
+    return Profile(*columns)
+
+
+def _panel(
+    law: Law, x: Tensor, tau: float, vol: Tensor, ends: tuple[float, float], payoff: Payoff
+) -> Profile:
+    """The profile of paths whose vols lie between two ends."""
+    table = _table(law, tau, ends, payoff)
     width = law.width(tau, vol).clamp(min=1e-30)
     z = x / width
-    place = torch.asinh(z / _BEND)
-    within = place[(z >= -high) & (z <= -low)]
-    out = (z >= -low, z <= -high)
-    if len(within):
-        sides = torch.stack([within.min(), within.max()]).double()
-        table = _table(law, tau, sides, ends, payoff, shape)
-        part = table.read(place, vol, width)
-        if law.bulk is None:
-            value, first, second, *_ = black(x, width, payoff)
-            part = part._replace(
-                value=part.value + value, first=part.first + first, second=part.second + second
-            )
-        shape = table.shape[0], max(table.shape[1], shape[1])
-    else:
-        part = Profile(*(torch.zeros_like(x) for _ in Profile._fields))
-    part = ended(part, law, x, tau, out, payoff)
-    return join(part, law, x, tau, vol, payoff), shape
+    part = table.read(torch.asinh(z / _BEND), vol, width)
+    if law.bulk is None:
+        value, first, second, *_ = black(x, width, payoff)
+        part = part._replace(
+            value=part.value + value, first=part.first + first, second=part.second + second
+        )
+    low, high = table.reaches
+    part = ended(part, law, x, tau, (z >= -low, z <= -high), payoff)
+    return join(part, law, x, tau, vol, payoff)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Chebyshev coefficients ``[places, 5, vols]`` on the two ``ends``."""
+    """Chebyshev coefficients ``[places, 5, vols]`` on the two ``sides``.
+
+    ``reaches`` are the widths beyond which nothing is random.
+    """
 
     coefficients: Tensor
     sides: tuple[float, float]
     logs: tuple[float, float]
     softness: float
+    reaches: tuple[float, float]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,7 +109,7 @@ class _Table:
     def read(self, place: Tensor, vol: Tensor, width: Tensor) -> Profile:
         """The profile ``[N]``."""
         places, vols = self.shape
-        weights = self.coefficients.to(place.dtype).reshape(places, -1).T
+        weights = self.coefficients.to(place).reshape(places, -1).T
         parts = []
         for x, v, w in zip(*(torch.split(y, _BLOCK) for y in (place, vol, width)), strict=True):
             values = (weights @ _polynomials(_scaled(x, self.sides), places)).view(5, vols, -1)
@@ -104,21 +121,26 @@ class _Table:
         return Profile(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def _table(
-    law: Law, tau: float, sides: Tensor, ends: Tensor, payoff: Payoff, shape: tuple[int, int]
-) -> _Table:
-    """The coarsest table from ``shape`` on whose last terms are small."""
-    softness = law.softness(tau) + 1e-6 * float(ends[1]) ** 2 + 1e-30
-    left, right = (ends * ends + softness).log().tolist()
-    across = (float(sides[0]) - 1e-3, float(sides[1]) + 1e-3)
-    places, vols = shape
+@lru_cache(maxsize=_KEPT)
+def _table(law: Law, tau: float, ends: tuple[float, float], payoff: Payoff) -> _Table:
+    """The coarsest table on whose last terms are small."""
+    softness = law.softness(tau) + 1e-6 * ends[1] ** 2 + 1e-30
+    left, right = (math.log(end * end + softness) for end in ends)
+    places, vols = _FEWEST
     if right - left < 1e-9:
         left, right, vols = left - 1.0, left + 1.0, 1
+    reached = reaches(law, tau, _between(torch.tensor(ends, dtype=torch.float64), 5), _SIZE)
+    across = (math.asinh(-reached[1] / _BEND), math.asinh(-reached[0] / _BEND))
     while True:
         place, log = _points(places, across), _points(vols, (left, right))
-        vol = (log.exp() - softness).clamp(min=0, max=float(ends[1]) ** 2).sqrt()
-        values = _values(law, tau, place.to(ends.device), vol.to(ends.device), payoff)
-        table = _Table(_coefficients(values), across, (left, right), softness)
+        vol = (log.exp() - softness).clamp(min=0, max=ends[1] ** 2).sqrt()
+        table = _Table(
+            _coefficients(_values(law, tau, place, vol, payoff)),
+            across,
+            (left, right),
+            softness,
+            reached,
+        )
         coarse = _coarse(table.coefficients)
         grown = (
             min(2 * places - 1, _MOST[0]) if coarse[0] else places,
