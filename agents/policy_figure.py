@@ -48,9 +48,10 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
     contract = scenario.contract
     first = contract.options  # of the delta-one instruments: the one that is drawn
     limits = scenario.limits[first]
+    asset = contract.assets[first]
     deviation = contract.volatility * contract.horizon**0.5
-    spot = contract.spot * np.exp(np.linspace(-REACH, REACH, spots) * deviation)
-    episodes = mark(scenario, _standing_still(scenario, torch.from_numpy(spot)))
+    spot = contract.spots[asset] * np.exp(np.linspace(-REACH, REACH, spots) * deviation)
+    episodes = mark(scenario, _standing_still(scenario, asset, torch.from_numpy(spot)))
     tape = Tape.of(episodes)
     known = Known(scenario, episodes.numpy(), tape, Observations(episodes, True))
     zero = np.zeros(spots)
@@ -72,27 +73,34 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
     return PolicyMap(times[-1] - times[:-1], spot, lower, upper, neutral)
 
 
-def _standing_still(scenario: Scenario, spot: torch.Tensor) -> MarketPaths:
-    """Every path stays where it starts; all else is as at time 0."""
+def _standing_still(scenario: Scenario, moved: int, spot: torch.Tensor) -> MarketPaths:
+    """Every path stays where it starts, one asset at ``spot [N]``; all else is as at time 0."""
     calendar, market = scenario.calendar, scenario.market
-    times = torch.linspace(0, calendar.horizon, calendar.steps + 1, dtype=torch.float64)[:, None]
-    drawn = market.simulate(times, 1, torch.Generator().manual_seed(0))
+    dates = calendar.dates()
+    if dates is None:
+        dates = torch.linspace(0, calendar.horizon, calendar.steps + 1, dtype=torch.float64)
+    times = dates[:, None]
+    clock = calendar.clock(times) if calendar.fixed else None
+    drawn = market.simulate(times, 1, torch.Generator().manual_seed(0), clock=clock)
 
-    def still(paths: MarketPaths, spots: torch.Tensor) -> MarketPaths:
-        spots = spots.expand(calendar.steps + 1, -1).clone()
-        return MarketPaths(
-            times=times,
+    def still(j: int, paths: MarketPaths) -> MarketPaths:
+        start = spot if j == moved else paths.spot[0].expand_as(spot)
+        spots = start.expand(len(times), -1).clone()
+        return replace(
+            paths,
             spot=spots,
             log_spot=spots.log(),
             implied_vol=paths.implied_vol[:1],
             jump=None if paths.jump is None else torch.zeros_like(spots),
             latents={name: v[:1].expand_as(spots) for name, v in paths.latents.items()},
             skew=None if paths.skew is None else paths.skew[:1],
+            expected=None,
+            others=(),
         )
 
+    first, *others = [still(j, paths) for j, paths in enumerate(drawn.assets)]
     vol = torch.full((1, 1), market.volatility, dtype=torch.float64)
-    others = tuple(still(other, other.spot[0].expand_as(spot)) for other in drawn.others)
-    return replace(still(drawn, spot), implied_vol=vol, others=others)
+    return replace(first, implied_vol=vol, others=tuple(others))
 
 
 def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:

@@ -62,13 +62,15 @@ class Desk:
     def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
         """The target holdings that an action asks for, options first, delta-one last."""
         first, width, size, ops = self.options, self.width, self.contract.size, self.ops
-        map_, bounds, chosen, admissible = self.action.target, self.bounds, [], []
+        target, bounds, centres = self.action.target, self.bounds, []
+        chosen: list[X] = []
+        admissible: list[X] = []
         for k, held in enumerate(account.holding):
             if k == first:
                 centres = self.neutral(tape, at, admissible)
             numbers = action[k * width : (k + 1) * width]
             centre = held if k < first else centres[k - first]
-            chosen.append(map_(numbers, held, centre, bounds[k], size, ops))
+            chosen.append(target(numbers, held, centre, bounds[k], size, ops))
             if k < first:
                 admissible.append(self.limits[k].apply(chosen[k], held, ops))
         return tuple(chosen)

@@ -60,7 +60,7 @@ def _date(
         return _panel(law, x, tau, vol, (alone, alone), payoff)
     columns = [torch.empty_like(x) for _ in Profile._fields]
     power = torch.floor(torch.log2(vol.clamp(min=_CALM / 4)) / 2)
-    for number in power.unique().tolist():
+    for number in sorted(set(power.tolist())):
         here = (power == number).nonzero()[:, 0]
         low, high = 4.0**number, 4.0 ** (number + 1)
         panel = (0.0 if high <= _CALM else low, high)
