@@ -120,6 +120,9 @@ class Scenario(Part):
 
     def _check_claim(self, key: str, claim: Claim) -> None:
         self._check_asset(key, claim.reach)
+        reason = self.marking.refusal(claim, self.market)
+        if reason is not None:
+            raise ValueError(f"{key}: {reason}")
         if isinstance(claim, ForwardStart) and claim.start >= self.calendar.horizon:
             raise ValueError(
                 f"{key}: start {claim.start:g} years is not within the episode's "

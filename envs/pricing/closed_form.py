@@ -41,6 +41,11 @@ def closed_form(claim: Claim, terms: Terms) -> Greeks:
     )
 
 
+def has_closed_form(claim: Claim) -> bool:
+    """Whether `closed_form` knows the claim's kind."""
+    return closed_form.dispatch(type(claim)) is not closed_form.dispatch(object)
+
+
 @closed_form.register
 def vanilla(claim: EuropeanOption, terms: Terms) -> Greeks:
     """Black-Scholes at the quoted vol."""

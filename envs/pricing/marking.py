@@ -16,8 +16,8 @@ from ..markets import CorrelatedGBM, GeometricBrownianMotion, Market, MarketPath
 from ..part import Kind
 from .american import american_put, exercised
 from .black_scholes import Greeks
-from .closed_form import closed_form
-from .model_price import model_price
+from .closed_form import closed_form, has_closed_form
+from .model_price import has_model_price, model_price, no_model_price
 from .regression import regression
 from .terms import Terms
 
@@ -45,6 +45,21 @@ class Marking(Kind):
         if isinstance(claim, PathClaim):
             return regression(claim, terms, self.world(market))
         return closed_form(claim, terms)
+
+    def refusal(self, claim: Claim, market: Market) -> str | None:
+        """Why the claim cannot be marked so, null if it can."""
+        if isinstance(claim, PathClaim):
+            try:
+                self.world(market).risk_neutral()
+            except TypeError as error:
+                return str(error)
+            return None
+        if isinstance(claim, AmericanPut) or has_closed_form(claim):
+            return None
+        return (
+            f"{type(claim).__name__} has no formula: write the payoff as a PathClaim, or register "
+            "a pricer with closed_form.register"
+        )
 
     def world(self, market: Market) -> Market:
         """The model in which a claim without a formula is valued: the market's own."""
@@ -136,7 +151,17 @@ class ModelMarking(Marking):
         Raises:
             TypeError: for a claim that has no price in the model.
         """
-        lognormal = isinstance(market, GeometricBrownianMotion | CorrelatedGBM)
-        if lognormal or isinstance(claim, PathClaim):
+        if self._as_base(claim, market):
             return super().value(claim, maturity, market, paths)
         return model_price(claim, market, self.terms(claim, maturity, market, paths))
+
+    def refusal(self, claim: Claim, market: Market) -> str | None:
+        """Why the claim has no price in the model, null if it has one."""
+        if self._as_base(claim, market):
+            return super().refusal(claim, market)
+        return None if has_model_price(claim, market) else no_model_price(claim, market)
+
+    @staticmethod
+    def _as_base(claim: Claim, market: Market) -> bool:
+        lognormal = isinstance(market, GeometricBrownianMotion | CorrelatedGBM)
+        return lognormal or isinstance(claim, PathClaim)

@@ -37,21 +37,34 @@ def model_price(claim: Claim, market: Market, terms: Terms) -> Greeks:
     Raises:
         TypeError: for a claim or a market without a model price.
     """
-    if not isinstance(claim, EuropeanOption | Digital):
-        raise TypeError(_refusal(claim, market, "give call, put or digital legs"))
+    if not (isinstance(claim, EuropeanOption | Digital) and has_model_price(claim, market)):
+        raise TypeError(no_model_price(claim, market))
     if isinstance(market, GeometricBrownianMotion):
         return _black_scholes(claim, market, terms)
     payoff: Payoff = "put" if isinstance(claim, EuropeanOption) else "below"
     x = terms.log_spot + ((terms.rate - terms.dividend) * terms.tau - math.log(claim.strike))
     if isinstance(market, Sabr):
         profile, vol = _hagan(market, terms, x, payoff)
-    elif isinstance(market, _JUMPING + _VARYING):
+    else:
         vol = _sigma(market, terms) if isinstance(market, _JUMPING) else _root_variance(terms)
         vol = vol.to(x.dtype)
         profile = tabulate(law_of(market), x, terms.variance_tau, vol, payoff)
-    else:
-        raise TypeError(_refusal(claim, market, "mark at a vol instead"))
     return greeks(profile, claim, terms, vol)
+
+
+def has_model_price(claim: Claim, market: Market) -> bool:
+    """Whether `model_price` knows the pair."""
+    priced = (GeometricBrownianMotion, Sabr, *_JUMPING, *_VARYING)
+    return isinstance(claim, EuropeanOption | Digital) and isinstance(market, priced)
+
+
+def no_model_price(claim: Claim, market: Market) -> str:
+    """What to say where `model_price` does not know the pair."""
+    return (
+        f"{type(claim).__name__} has no price in the model of {type(market).__name__}: set marking "
+        "to market-vol or black-scholes, or give calls, puts or digitals in gbm, merton, kou, "
+        "heston, bates or sabr"
+    )
 
 
 def greeks(profile: Profile, claim: EuropeanOption | Digital, terms: Terms, vol: Tensor) -> Greeks:
@@ -144,7 +157,3 @@ def _hagan(market: Sabr, terms: Terms, x: Tensor, payoff: Payoff) -> tuple[Profi
         nu=market.nu,
     )
     return profile, (alpha * torch.exp((market.beta - 1) * log_f)).to(x.dtype)
-
-
-def _refusal(claim: Claim, market: Market, mend: str) -> str:
-    return f"{type(claim).__name__} has no model price under {type(market).__name__}: {mend}"

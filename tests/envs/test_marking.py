@@ -14,19 +14,36 @@ from torch import Tensor
 from deephedge.envs import Episodes, Scenario, simulate
 from deephedge.envs.calendar import TradingDaysCalendar, UniformCalendar
 from deephedge.envs.instruments import (
+    AmericanPut,
+    AsianCall,
     Call,
     Claim,
     Leg,
     ListedOption,
     Path,
+    PathClaim,
     Position,
     Put,
     Underlying,
 )
-from deephedge.envs.markets import GeometricBrownianMotion, Merton, Uniform
+from deephedge.envs.markets import (
+    Bootstrap,
+    Garch,
+    GeometricBrownianMotion,
+    Heston,
+    Market,
+    Merton,
+    Uniform,
+)
 from deephedge.envs.objectives import CVaR
 from deephedge.envs.part import Part
-from deephedge.envs.pricing import ConstantVolMarking, MarketVolMarking, black_scholes
+from deephedge.envs.pricing import (
+    ConstantVolMarking,
+    MarketVolMarking,
+    Marking,
+    ModelMarking,
+    black_scholes,
+)
 from deephedge.envs.scenario import Hedge
 
 VOL = 0.22
@@ -184,6 +201,28 @@ def test_a_claim_without_a_formula_is_refused() -> None:
         def payoff(self, path: Path) -> torch.Tensor:
             return path.spot[-1]
 
-    problem = scenario(legs=(Leg(quantity=1.0, claim=Forward()),))
-    with pytest.raises(TypeError, match="Forward"):
-        simulate(problem, 2, generator())
+    with pytest.raises(ValueError, match=r"position\.legs\.0: Forward has no formula: write"):
+        scenario(legs=(Leg(quantity=1.0, claim=Forward()),))
+
+
+@pytest.mark.parametrize(
+    ("market", "marking", "claim", "reason"),
+    [
+        (Garch(), ModelMarking(), Call(strike=100.0), "Call has no price in the model of Garch"),
+        (Heston(), ModelMarking(), AsianCall(strike=100.0), "AsianCall has no price in the model"),
+        (Heston(), ModelMarking(), AmericanPut(strike=100.0), "AmericanPut has no price in"),
+        (
+            Bootstrap(history=[100.0, 101.0, 99.0] * 9),
+            MarketVolMarking(),
+            PathClaim(function=lambda path: path.spot[-1]),
+            "measure",
+        ),
+    ],
+    ids=["garch", "asian", "american", "history"],
+)
+def test_a_claim_that_the_marking_cannot_value_is_refused_at_once(
+    market: Market, marking: Marking, claim: Claim, reason: str
+) -> None:
+    parts = dict(scenario()) | {"market": market, "marking": marking}
+    with pytest.raises(ValueError, match=reason):
+        Scenario(**parts | {"position": Position(legs=(Leg(quantity=-1.0, claim=claim),))})
