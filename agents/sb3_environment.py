@@ -16,6 +16,9 @@ from ..envs import HedgingVectorEnv, Scenario, View
 _NOTHING = MappingProxyType[str, Any]({})
 
 
+DEFAULT_ENVS = 1024
+
+
 class HedgingVecEnv(VecEnv):
     """What SB3 algorithms step; rewards, observations and autoreset are `HedgingVectorEnv`'s.
 
@@ -96,9 +99,20 @@ class HedgingVecEnv(VecEnv):
 
 
 def as_sb3_env(
-    scenario: str | Scenario | HedgingVectorEnv, num_envs: int = 1024, view: View | None = None
+    scenario: str | Scenario | HedgingVectorEnv,
+    num_envs: int | None = None,
+    view: View | None = None,
 ) -> HedgingVecEnv:
-    """A VecEnv for any SB3 algorithm, from a preset's name, a scenario or a vector environment."""
-    if isinstance(scenario, HedgingVectorEnv):
-        return HedgingVecEnv(scenario)
-    return HedgingVecEnv(HedgingVectorEnv(num_envs, scenario, view))
+    """A VecEnv for any SB3 algorithm, from a preset's name, a scenario or a vector environment.
+
+    Raises:
+        ValueError: for ``num_envs`` or a ``view`` beside a vector environment, which has its own.
+    """
+    if not isinstance(scenario, HedgingVectorEnv):
+        return HedgingVecEnv(HedgingVectorEnv(num_envs or DEFAULT_ENVS, scenario, view))
+    if num_envs is not None or view is not None:
+        raise ValueError(
+            f"num_envs {num_envs} and view {view} beside a vector environment, which has its own: "
+            "leave them out, or give its scenario"
+        )
+    return HedgingVecEnv(scenario)

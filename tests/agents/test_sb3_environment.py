@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonito
 from deephedge.agents import AgentSettings, HedgingVecEnv, as_sb3_env
 from deephedge.agents.factory import make_model
 from deephedge.agents.random_state import global_generators
-from deephedge.envs import HedgingEnv, HedgingVectorEnv, Scenario, load_scenario
+from deephedge.envs import HedgingEnv, HedgingVectorEnv, Scenario, View, load_scenario
 
 N = 6
 
@@ -336,3 +336,9 @@ def test_it_is_made_from_a_name_a_scenario_or_an_environment(
     assert (made.env is vector) == (given == "environment")
     assert made.observation_space == vector.single_observation_space
     assert made.action_space == vector.single_action_space
+
+
+@pytest.mark.parametrize("more", [{"num_envs": 4}, {"view": View()}], ids=["num_envs", "view"])
+def test_a_vector_environment_brings_its_own_number_and_view(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="beside a vector environment, which has its own: leave"):
+        as_sb3_env(HedgingVectorEnv(2, "short-call"), **more)
