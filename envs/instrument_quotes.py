@@ -163,12 +163,15 @@ def _contract(
 ) -> list[Tensor]:
     """Price, delta, gamma and vega of the option listed at the first of some market dates.
 
-    Prices are homogeneous in spot and strike: the option is valued in units of the listing's spot,
-    where its strike is the same on every path.
+    Prices are homogeneous in spot and strike, once the market's latents are in the same units: the
+    option is valued in units of the listing's spot, where its strike is the same on every path.
     """
     listing = dates[0]
     unit = paths.assets[instrument.asset].spot[listing]
     scaled = _in_units(paths, instrument.asset, unit, slice(listing, None))
+    market, since = scenario.market, paths.times[listing] - paths.times[0]
+    driftless = unit * torch.exp(-market.drifts[instrument.asset] * since).to(unit.dtype)
+    scaled = replace(scaled, latents=market.in_units(scaled.latents, driftless))
     kind = Call if instrument.option == "call" else Put
     expiry = float(paths.times[listing, 0]) + instrument.tenor
     claim = kind(strike=instrument.moneyness, maturity=expiry, asset=instrument.asset)

@@ -14,6 +14,7 @@ from .constraints import Limits
 from .costs import Cost
 from .instruments import (
     Basket,
+    Call,
     Claim,
     DeltaOne,
     Exchange,
@@ -21,7 +22,9 @@ from .instruments import (
     Future,
     Instrument,
     ListedOption,
+    PathClaim,
     Position,
+    Put,
     RolledOption,
 )
 from .markets import Market
@@ -120,9 +123,7 @@ class Scenario(Part):
 
     def _check_claim(self, key: str, claim: Claim) -> None:
         self._check_asset(key, claim.reach)
-        reason = self.marking.refusal(claim, self.market)
-        if reason is not None:
-            raise ValueError(f"{key}: {reason}")
+        self._check_marking(key, claim)
         if isinstance(claim, ForwardStart) and claim.start >= self.calendar.horizon:
             raise ValueError(
                 f"{key}: start {claim.start:g} years is not within the episode's "
@@ -145,8 +146,21 @@ class Scenario(Part):
 
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
+        if isinstance(instrument, RolledOption):
+            kind = Call if instrument.option == "call" else Put
+            self._check_marking(key, kind(strike=instrument.moneyness, asset=instrument.asset))
         if isinstance(instrument, Future | RolledOption):
             self._check_rolls(f"{key}: tenor", instrument.tenor)
+
+    def _check_marking(self, key: str, claim: Claim) -> None:
+        reason = self.marking.refusal(claim, self.market)
+        if reason is not None:
+            raise ValueError(f"{key}: {reason}")
+        if isinstance(claim, PathClaim) and not self.calendar.fixed:
+            raise ValueError(
+                f"{key}: a payoff of your own on a calendar whose dates differ from path to path: "
+                "choose a calendar whose dates do not"
+            )
 
     def _check_maturity(self, key: str, claim: Claim) -> None:
         if claim.maturity is None:

@@ -90,6 +90,11 @@ def backtest(
 
 def check_scenario(scenario: Scenario) -> None:
     """Refuse a scenario that real months cannot be put in place of."""
+    if len(scenario.market.spots) > 1:
+        raise ValueError(
+            f"scenario {scenario.name!r} has {len(scenario.market.spots)} assets: a backtest has "
+            "the prices of one"
+        )
     if not isinstance(scenario.marking, MarketVolMarking):
         raise ValueError(
             f"scenario {scenario.name!r} is marked at a vol of its own: a backtest needs marking "

@@ -152,6 +152,10 @@ class Market(Kind):
         """
         return self.model_copy(update={"drift": self.rate - self.dividend})
 
+    def in_units(self, latents: dict[str, Tensor], unit: Tensor) -> dict[str, Tensor]:
+        """The latents where prices before drift count in units of ``unit [N]``."""
+        return latents
+
     @property
     def recorded_steps(self) -> int | None:
         """How many steps its paths have; null: as many as the calendar."""

@@ -130,6 +130,10 @@ class Sabr(Market):
         tau = (clock[-1:] - clock).to(vol.dtype)
         return (slope * tau).add_(1).clamp_(min=0).mul_(vol)
 
+    def in_units(self, latents: dict[str, Tensor], unit: Tensor) -> dict[str, Tensor]:
+        """Alpha is in units of F^(1 - beta)."""
+        return {"alpha": latents["alpha"] * unit ** (self.beta - 1)}
+
     @property
     def volatility(self) -> float:
         """The vol at the start."""

@@ -52,7 +52,7 @@ def ending_at_maturity(terms: Terms) -> Terms:
     if rows == len(terms.paths.times):
         return terms
     quoted = tuple(vol[:rows] for vol in terms.quoted)
-    return replace(terms, paths=_cut(terms.paths, rows), quoted=quoted)
+    return replace(terms, paths=until(terms.paths, rows), quoted=quoted)
 
 
 def pace(terms: Terms) -> Tensor:
@@ -79,14 +79,18 @@ def ahead(steps: Tensor) -> Tensor:
     return torch.cat([sums, torch.zeros_like(steps[:1])])
 
 
-def _cut(paths: MarketPaths, rows: int) -> MarketPaths:
+def until(paths: MarketPaths, rows: int) -> MarketPaths:
+    """The first ``rows`` dates of the paths; what is quoted stays for the end they had."""
     return replace(
         paths,
         times=paths.times[:rows],
         clock=None if paths.clock is None else paths.clock[:rows],
         spot=paths.spot[:rows],
         log_spot=paths.log_spot[:rows],
-        others=tuple(_cut(other, rows) for other in paths.others),
+        implied_vol=paths.implied_vol[:rows],
+        skew=None if paths.skew is None else paths.skew[:rows],
+        latents={name: values[:rows] for name, values in paths.latents.items()},
+        others=tuple(until(other, rows) for other in paths.others),
     )
 
 

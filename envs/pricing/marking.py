@@ -109,7 +109,7 @@ class MarketVolMarking(Marking):
 
     Where the market quotes a skew, an option with a strike is marked at vol + skew log(strike /
     forward), at least a tenth of the vol at the money; its delta is that of a vol that stays with
-    the strike.
+    the strike. A payoff of the user's own is valued in the market's model.
     """
 
     kind: Literal["market-vol"] = "market-vol"

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..instruments import Claim, Path
 from ..markets import Market, MarketPaths
 from .black_scholes import Greeks
-from .fixings import until_maturity
+from .fixings import until, until_maturity
 from .terms import Terms
 
 TRAINING_PATHS = 2**15
@@ -60,7 +60,9 @@ def regression(claim: Claim, terms: Terms, market: Market) -> Greeks:
     columns = terms.paths.times.shape[1]
     if columns != 1:
         raise ValueError(f"times have {columns} columns: give one, dates that paths share")
-    greeks: Greeks = until_maturity(lambda claim, cut: _marks(claim, cut, market))(claim, terms)
+    greeks: Greeks = until_maturity(lambda claim, cut: _marks(claim, cut, market, terms.paths))(
+        claim, terms
+    )
     return greeks
 
 
@@ -133,11 +135,12 @@ class _World:
         return torch.cat([state, value[None], (high - low)[None] / (2 * h)]), value
 
 
-def _marks(claim: Claim, terms: Terms, market: Market) -> Greeks:
-    """On paths that end at the maturity."""
+def _marks(claim: Claim, terms: Terms, market: Market, whole: MarketPaths) -> Greeks:
+    """On paths that end at the maturity; ``whole`` are those that the vol is quoted for."""
     paths, own = terms.paths, claim.asset
-    clock = None if paths.clock is None else tuple(paths.clock[:, 0].tolist())
-    world, fits = _train(claim, market, tuple(paths.times[:, 0].tolist()), clock)
+    clock = None if whole.clock is None else tuple(whole.clock[:, 0].tolist())
+    dates = tuple(whole.times[:, 0].tolist())
+    world, fits = _train(claim, market, dates, clock, len(paths.times))
     assets = [asset.spot.double() for asset in paths.assets]
     rows = []
     for t, state in enumerate(_states(paths, own, world.vol)[:-1]):
@@ -165,16 +168,22 @@ def _marks(claim: Claim, terms: Terms, market: Market) -> Greeks:
 
 @lru_cache(maxsize=8)
 def _train(
-    claim: Claim, market: Market, dates: tuple[float, ...], clock: tuple[float, ...] | None
+    claim: Claim,
+    market: Market,
+    dates: tuple[float, ...],
+    clock: tuple[float, ...] | None,
+    rows: int,
 ) -> tuple[_World, list[_Fit]]:
-    """The fits of every date but the last."""
+    """The fits of the first ``rows`` dates but the last, which is the maturity."""
     pricing = market.risk_neutral()
-    times = torch.tensor(dates, dtype=torch.float64)[:, None]
+    every = torch.tensor(dates, dtype=torch.float64)[:, None]
+    times = every[:rows]
     variance = None if clock is None else torch.tensor(clock, dtype=torch.float64)[:, None]
 
     def draw(model: Market) -> MarketPaths:
         generator = torch.Generator().manual_seed(_SEED)
-        return model.simulate(times, TRAINING_PATHS, generator, torch.float64, variance)
+        drawn = model.simulate(every, TRAINING_PATHS, generator, torch.float64, variance)
+        return until(drawn, rows)
 
     drawn = draw(pricing)
     assets = [asset.spot for asset in drawn.assets]

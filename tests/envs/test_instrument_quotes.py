@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from deephedge.baselines import DeltaHedge, StaticHedge
-from deephedge.envs import Episodes, Known, Outcome, Scenario, mark, parse_scenario, rollout
-from deephedge.envs.instruments import Put
-from deephedge.envs.markets import MarketPaths
+from deephedge.envs import (
+    Episodes,
+    Hedge,
+    Known,
+    Outcome,
+    Scenario,
+    load_scenario,
+    mark,
+    parse_scenario,
+    rollout,
+)
+from deephedge.envs.instruments import Call, Put, RolledOption
+from deephedge.envs.markets import MarketPaths, Sabr
 from deephedge.envs.namespace import X
 from deephedge.envs.presets import ScenarioError
+from deephedge.envs.pricing import ModelMarking
 from deephedge.envs.valuation import payoff, value
 
 Array = NDArray[np.float64]
@@ -475,3 +486,22 @@ def test_a_tenor_beyond_the_episode_is_never_rolled() -> None:
     _, episodes = drawn(problem)
     assert episodes.arrival is None
     assert not any(any(date) for date in episodes.settles)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_a_rolled_option_in_sabr_is_the_listed_one(beta: float) -> None:
+    """The second contract on a listing at the spot that each path has come to, by hand."""
+    market = Sabr(alpha=0.2 * 100 ** (1 - beta), beta=beta, drift=0.1, rate=0.03)
+    parts = load_scenario("short-call", {"calendar.days": "20", "calendar.steps": "20"})
+    rolled = RolledOption(tenor=10 / 365)
+    hedges = (Hedge(instrument=rolled), *parts.hedges)
+    scenario = Scenario(
+        **dict(parts) | {"market": market, "marking": ModelMarking(), "hedges": hedges}
+    )
+    times = scenario.calendar.times(1, torch.Generator())
+    paths = market.simulate(times, 40, torch.Generator().manual_seed(3))
+    price = mark(scenario, paths).price[..., 0]
+    for j in (0, 7, 31):
+        claim = Call(strike=float(paths.spot[10, j]), maturity=20 / 365)
+        value = scenario.marking.value(claim, times[-1:, 0], market, paths).price
+        torch.testing.assert_close(price[10:20, j], value[10:20, j], rtol=1e-9, atol=1e-9)

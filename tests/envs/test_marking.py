@@ -24,6 +24,7 @@ from deephedge.envs.instruments import (
     PathClaim,
     Position,
     Put,
+    RolledOption,
     Underlying,
 )
 from deephedge.envs.markets import (
@@ -226,3 +227,19 @@ def test_a_claim_that_the_marking_cannot_value_is_refused_at_once(
     parts = dict(scenario()) | {"market": market, "marking": marking}
     with pytest.raises(ValueError, match=reason):
         Scenario(**parts | {"position": Position(legs=(Leg(quantity=-1.0, claim=claim),))})
+
+
+BY_HAND = (Leg(quantity=-1.0, claim=PathClaim(function=lambda path: path.spot[-1])),)
+
+
+def test_a_rolled_option_that_the_marking_cannot_value_is_named_by_its_key() -> None:
+    rolled = Hedge(instrument=RolledOption(tenor=1.0))
+    parts = {"market": Garch(), "marking": ModelMarking(), "legs": BY_HAND}
+    assert scenario(**parts).position.legs == BY_HAND
+    with pytest.raises(ValueError, match=r"hedges\.0: Call has no price in the model of Garch"):
+        scenario(**parts, hedges=(rolled, SHARE))
+
+
+def test_a_payoff_by_hand_needs_dates_that_paths_share() -> None:
+    with pytest.raises(ValueError, match=r"position\.legs\.0: .*dates differ from path to path"):
+        scenario(legs=BY_HAND, calendar=TradingDaysCalendar(steps=9))

@@ -14,8 +14,15 @@ from deephedge.envs.instruments.american import AmericanPut
 from deephedge.envs.instruments.asian import AsianCall
 from deephedge.envs.instruments.digital import DigitalCall
 from deephedge.envs.instruments.path_claim import PathClaim
-from deephedge.envs.markets import GeometricBrownianMotion, Market, MarketPaths, Merton, Uniform
-from deephedge.envs.pricing import Greeks
+from deephedge.envs.markets import (
+    GeometricBrownianMotion,
+    Heston,
+    Market,
+    MarketPaths,
+    Merton,
+    Uniform,
+)
+from deephedge.envs.pricing import Greeks, model_price
 from deephedge.envs.pricing.closed_form import closed_form
 from deephedge.envs.pricing.regression import TRAINING_PATHS, regression
 from deephedge.envs.pricing.terms import Terms
@@ -171,3 +178,19 @@ def test_refusals() -> None:
         regression(
             PathClaim(function=call), Terms(own, TIMES[-1], 0.03, (0.01,), state.quoted), GBM
         )
+
+
+@pytest.mark.parametrize("more", [0, 14], ids=["at the end", "long before"])
+def test_a_quoted_vol_is_the_one_that_the_paths_quote(more: int) -> None:
+    """It is part of the state, and quoted for the paths' end, wherever the claim matures."""
+    market = Heston(drift=0.1, vol_of_vol=0.3)
+    times = torch.cat([TIMES, TIMES[-1] + TIMES[1:2] * torch.arange(1, more + 1)[:, None]])
+    drawn = market.simulate(times, 1024, torch.Generator().manual_seed(6))
+    maturity = TIMES[-1]
+    state = Terms(drawn, maturity, 0.0, (0.0,), (drawn.implied_vol,))
+    written = PathClaim(function=call, maturity=float(maturity))
+    found = regression(written, state, market).price[: len(TIMES)]
+    exact = model_price(Call(strike=100.0, maturity=float(maturity)), market, state).price
+    off = found - exact[: len(TIMES)]
+    assert float(off.mean(dim=1).abs().max()) < 0.01
+    assert float(rms(off).max()) < 0.05

@@ -313,6 +313,7 @@ def test_the_interval_of_few_months_covers(n: int) -> None:
             "has market.spot 50: a month is in units worth 100 at its start",
         ),
         ("sp500-call", {"calendar.decide_every": "5"}, "decides every 5 steps"),
+        ("exchange-option", {}, "has 2 assets: a backtest has the prices of one"),
         (
             "short-call",
             {"marking": "{kind: market-vol}", "position.legs.0.claim.maturity": "0.05479452"},
