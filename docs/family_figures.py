@@ -138,17 +138,17 @@ def market_figure(chosen: dict[str, Market]) -> Figure:
 
 @drawing()
 def claim_figure(chosen: dict[str, Claim]) -> Figure:
-    """Value and delta over the spot, with nearly a year, a quarter and a month left."""
+    """Value and delta over the spot, with half a year, a quarter and a month left."""
     figure = new_figure(5.2)
     value, delta = figure.subplots(2, sharex=True)
     spot = torch.linspace(60, 140, 161, dtype=torch.float64)
     for (name, claim), pen in zip(chosen.items(), PENS, strict=False):
-        for left, dash in ((0.96, "-"), (0.24, (0, (5, 1.5))), (0.08, (0, (1, 1)))):
+        for left, dash in ((0.48, "-"), (0.24, (0, (5, 1.5))), (0.08, (0, (1, 1)))):
             price, slope = _standing(claim, spot, left)
             label = name if dash == "-" else None
             value.plot(spot, price, color=pen, linestyle=dash, label=label)
             delta.plot(spot, slope, color=pen, linestyle=dash)
-    value.set_title("value; dashed with a quarter left, dotted with a month", color=INK)
+    value.set_title("value with half a year left; dashed a quarter, dotted a month", color=INK)
     delta.set_title("delta", color=INK)
     delta.set_xlabel("spot")
     value.legend()
