@@ -2,14 +2,32 @@
 
 from .baseline import Baseline, baseline_kinds, parse_baseline
 from .delta import BandHedge, DeltaHedge
+from .leland import LelandHedge
+from .minimum_variance import MinimumVarianceHedge
+from .optimal import NoKnownOptimumError, OptimalHedge, Optimum, bid_ask, known_optimum, solve
+from .option_hedges import DeltaGammaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
+from .whalley_wilmott import WhalleyWilmottHedge
+from .zakamouline import ZakamoulineHedge
 
 __all__ = [
     "BandHedge",
     "Baseline",
+    "DeltaGammaHedge",
     "DeltaHedge",
+    "DeltaVegaHedge",
+    "LelandHedge",
+    "MinimumVarianceHedge",
     "NoHedge",
+    "NoKnownOptimumError",
+    "OptimalHedge",
+    "Optimum",
     "StaticHedge",
+    "WhalleyWilmottHedge",
+    "ZakamoulineHedge",
     "baseline_kinds",
+    "bid_ask",
+    "known_optimum",
     "parse_baseline",
+    "solve",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -67,7 +67,8 @@ def parse_baseline(text: str) -> Baseline:
             raise ValueError(f"hedger {text!r}: unknown option {key!r}: {_nearest(key, known)}")
         if key in options:
             raise ValueError(f"hedger {text!r}: {key} is given twice")
-        options[key] = _number(text, key, value)
+        words = get_args(kind.model_fields[key].annotation)
+        options[key] = value if value in words else _number(text, key, value)
     try:
         return kind.model_validate(options)
     except ValidationError as error:

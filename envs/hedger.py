@@ -159,6 +159,20 @@ class Known:
             raise ValueError(f"no history of {name!r}: choose one of {', '.join(HISTORIES)}")
         return values if len(values) == 1 else values[: self.t + 1]
 
+    def latent(self, name: str) -> X:
+        """A state that only the model knows, ``[N]``: for rules that are given the model.
+
+        Raises:
+            ValueError: for a state that the market does not have.
+        """
+        states = self._episodes.latents
+        if name not in states:
+            has = ", ".join(states) or "none"
+            raise ValueError(f"no latent {name!r}: this market's are {has}")
+        state = states[name][0 if len(states[name]) == 1 else self.t]
+        _protect(state)
+        return state
+
     def observe(self, desk: Desk) -> X:
         """The observation ``[N, F]`` (float32) of a policy that acts through ``desk``."""
         return self._observed.at(desk, self.t, self.account, self._tape)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..baselines import DeltaHedge, NoHedge
+from ..baselines import DeltaHedge, NoHedge, OptimalHedge
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
 from ..envs.objectives import CVaR, VaR
 from ..envs.stream import Role, generator_of, stream_of
@@ -40,7 +40,8 @@ class HedgerResult:
         trades: number of trades.
         effectiveness: 1 - variance / variance unhedged.
         versus_delta: risk less delta's risk on the same paths; null for delta itself.
-        gap_closed: null, as long as no optimum is known for the scenario.
+        gap_closed: (delta's risk - risk) / (delta's risk - the optimum's), on the same paths; null
+            unless the optimum is among the hedgers and better than delta.
         pnl: of every path.
     """
 
@@ -209,6 +210,8 @@ def summarise(
             )
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
+    best = by_name.get(OptimalHedge().name)
+    room = 0.0 if best is None else objective.risk(-delta) - objective.risk(-best["pnl"])
     results = []
     for name, sample in by_name.items():
         pnl, losses = sample["pnl"], -sample["pnl"]
@@ -227,7 +230,9 @@ def summarise(
                 trades=statistics.mean(sample["trades"]),
                 effectiveness=statistics.effectiveness(pnl, unhedged),
                 versus_delta=versus,
-                gap_closed=None,
+                gap_closed=(
+                    (objective.risk(-delta) - objective.risk(losses)) / room if room > 0 else None
+                ),
                 pnl=pnl,
             )
         )

@@ -180,8 +180,8 @@ def test_names() -> None:
     [
         ("delte", "unknown hedger 'delte': did you mean 'delta'?"),
         ("Delta", "unknown hedger 'Delta': did you mean 'delta'?"),
-        ("zz", "unknown hedger 'zz': choose one of delta, band, none, static"),
-        ("", "unknown hedger '': choose one of delta, band, none, static"),
+        ("zz", f"unknown hedger 'zz': choose one of {', '.join(baseline_kinds())}"),
+        ("", f"unknown hedger '': choose one of {', '.join(baseline_kinds())}"),
         ("delta:evry=5", "hedger 'delta:evry=5': unknown option 'evry': did you mean 'every'?"),
         ("delta:5", "hedger 'delta:5': '5' is not option=value"),
         ("delta:every=", "hedger 'delta:every=': every='' is not a number"),

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from deephedge.baselines import BandHedge, DeltaHedge, NoHedge, StaticHedge
+from deephedge.baselines import BandHedge, DeltaHedge, NoHedge, OptimalHedge, StaticHedge
 from deephedge.envs import Episodes, Hedger, Known, load_scenario, parse_scenario, rollout
 from deephedge.experiments import evaluation
 from deephedge.experiments.evaluation import BLOCK, Evaluation, evaluate, example_paths
@@ -261,3 +261,16 @@ def test_cvar_interval_of_a_whole_evaluation_covers() -> None:
         covered += result.risk.low < truth < result.risk.high
     low, high = stats.binom.ppf([0.001, 0.999], 100, 0.949)
     assert low <= covered <= high
+
+
+def test_the_gap_to_the_optimum_where_it_is_among_the_hedgers() -> None:
+    scenario = load_scenario("short-call")
+    hedgers = [BandHedge(width=0.2), OptimalHedge()]
+    results = {h.name: h for h in evaluate(scenario, hedgers, paths=20_000).hedgers}
+    risk = {name: h.risk.value for name, h in results.items()}
+    for name, result in results.items():
+        closed = (risk["delta"] - risk[name]) / (risk["delta"] - risk["optimal"])
+        assert result.gap_closed == pytest.approx(closed)
+    gaps = [results[name].gap_closed for name in ("delta", "optimal")]
+    assert gaps == [0.0, 1.0]
+    assert 0.9 < (results["band:width=0.2"].gap_closed or 0.0) < 1.0

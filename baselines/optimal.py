@@ -1,0 +1,385 @@
+"""The exact optimum for exponential utility, by dynamic programming on the scenario's own dates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+
+from ..envs.costs import PerUnitCost, ProportionalCost
+from ..envs.episodes import simulate
+from ..envs.hedger import Known
+from ..envs.instruments import Call, DigitalCall, DigitalPut, Path, Put, Underlying
+from ..envs.namespace import X
+from ..envs.objectives import Entropic
+from ..envs.scenario import BOUND_IN_SIZES, Scenario
+from .baseline import Baseline, delta_one_only
+from .one_step_law import WIDEST_CUT, Steady, centre, one_step_law, steady_sigma
+
+Floats = NDArray[np.float64]
+
+PER_STANDARD_DEVIATION = 6  # lattice points of the shortest step
+HOLDINGS = 97
+SCOUTING = 41  # holdings of the first pass, which finds those that the hedge can reach
+FINER_AT_THE_END = 16  # lattice points of the last step, per point, where the payoff has kinks
+IN_A_CELL = 64  # points over which a payoff's kink or jump is averaged
+MOST_POINTS = 20_000  # of the lattice
+LOOSEST_TAIL = 0.001  # of two position sizes' standard deviation: how far the cut may matter
+
+
+class NoKnownOptimumError(ValueError):
+    """The scenario is outside what `solve` solves exactly."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best that any hedger can do: its risk, its price and its no-trade band.
+
+    Attributes:
+        value: the least entropic risk, money at the end; what `evaluate` estimates for the hedger.
+        error: its numerical error, from a lattice twice as coarse and a tail cut earlier.
+        price: the indifference premium, money now: with it the book neither raises nor lowers the
+            least risk. Of a short claim the ask; `bid_ask` has both.
+        log_spot: the lattice at each decision date, ``[T, M]``.
+        lower, upper: the band, units of the underlying, ``[T, M]``: below ``lower`` buy up to it,
+            above ``upper`` sell down to it, trade nothing between. Edges beyond every holding that
+            the optimal hedge reaches are cut there.
+    """
+
+    value: float
+    error: float
+    price: float
+    log_spot: Floats
+    lower: Floats
+    upper: Floats
+
+
+class OptimalHedge(Baseline):
+    """Exponential utility's optimal hedge: trades to the nearest edge of the exact no-trade band.
+
+    Sources: Hodges and Neuberger, "Optimal replication of contingent claims under transaction
+    costs", 1989; Davis, Panas and Zariphopoulou, "European option pricing with transaction costs",
+    1993. The programme and its assumptions: `solve`. Evidence: tests/baselines/test_optimal.py
+    (its simulated risk is the programme's value, and no other hedger's is lower).
+    """
+
+    kind: Literal["optimal"] = "optimal"
+
+    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h_t = clip(h_{t-1}, lower_t(S_t), upper_t(S_t))``, edges linear between points.
+
+        Raises:
+            ValueError: where no optimum is known; and on dates other than the scenario's.
+        """
+        optimum = solve(known.scenario)
+        if known.steps != len(optimum.lower):
+            raise ValueError(
+                f"optimal: {known.steps} decision dates and the scenario has {len(optimum.lower)}: "
+                "set its calendar to the data's dates"
+            )
+        lower, upper = (
+            _edge(known, optimum.log_spot[known.t], edge[known.t])
+            for edge in (optimum.lower, optimum.upper)
+        )
+        ops, held = known.ops, known.holding[:, -1]
+        target = ops.minimum(ops.maximum(held, lower), upper)
+        return delta_one_only(known, target[:, None]), None
+
+
+def _edge(known: Known, log_spot: Floats, edge: Floats) -> X:
+    spot = known.spot
+    if isinstance(spot, torch.Tensor):
+        values = np.interp(np.log(spot.detach().cpu().numpy()), log_spot, edge)
+        return torch.as_tensor(values, dtype=spot.dtype, device=spot.device)
+    return np.interp(np.log(spot), log_spot, edge)
+
+
+def known_optimum(scenario: Scenario) -> Optimum | None:
+    """The optimum, or null where none is known; never a guess."""
+    try:
+        return solve(scenario)
+    except NoKnownOptimumError:
+        return None
+
+
+@lru_cache(maxsize=32)
+def solve(scenario: Scenario) -> Optimum:
+    """The optimum over all hedgers that know the past, on the scenario's dates and in its bounds.
+
+    With a the aversion, F_t = S_t e^{r (T - t)} (money at the end), k_t = sum of rates F_t + sum of
+    fees e^{r (T - t)} and q the dividend yield, the least certainty-equivalent loss to come is
+
+        J_t(S, h) = min over h' of k_t |h' - h| + G_t(S, h'),
+        G_t(S, h') = log E[exp(a (J_{t+1}(S', h') - h' (e^{q dt} F_{t+1} - F_t)))] / a,
+
+    with J_T what the book owes, plus k_T |h| if the end liquidates. Wealth does not enter: it is a
+    factor of exponential utility. G is convex in h', so that the best trade is to the nearest edge
+    of the interval on which |dG/dh'| <= k. The expectation is a sum over the lattice law of
+    `one_step_law`, cut at 7 standard deviations: uncut, the risk of a short call is infinite.
+    The error is the difference from a lattice of half the points either way, plus that from a cut
+    at 6. Sources and evidence: see `OptimalHedge`.
+
+    Raises:
+        NoKnownOptimumError: a ValueError naming why no optimum is known, and the mend.
+    """
+    reason = _refusal(scenario)
+    if reason is not None:
+        raise NoKnownOptimumError(f"no known optimum: {reason}")
+    problem = _problem(scenario)
+    book = _certified(problem)
+    premium = scenario.position.premium
+    if premium == "mark":
+        premium = float(simulate(scenario, 1, torch.Generator().manual_seed(0)).premium[0])
+    alone = 0.0
+    if not problem.martingale:
+        alone = _certified(replace(problem, owed=np.zeros_like)).value
+    growth = float(problem.growth[0])
+    return replace(book, value=book.value - premium * growth, price=(book.value - alone) / growth)
+
+
+def bid_ask(scenario: Scenario) -> tuple[float, float]:
+    """Indifference prices now for buying and for selling what the scenario's book owes.
+
+    Raises:
+        NoKnownOptimumError: as `solve`, for the book or for its opposite.
+    """
+    legs = tuple(
+        leg.model_copy(update={"quantity": -leg.quantity}) for leg in scenario.position.legs
+    )
+    position = scenario.position.model_copy(update={"legs": legs})
+    opposite = scenario.model_copy(update={"position": position})
+    return -solve(opposite).price, solve(scenario).price
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What the programme reads; arrays over the T decision dates, [T+1] with the end."""
+
+    market: Steady
+    aversion: float
+    shift: Floats  # the lattice's centre, log-spot [T+1]
+    growth: Floats  # e^{r (T - t)} [T+1]
+    reinvested: Floats  # e^{q dt} [T]
+    years: Floats  # of variance [T]
+    rate: float
+    fee: float
+    liquidate: bool
+    bounds: tuple[float, float]
+    reach: float  # where the search for holdings that the hedge can reach starts
+    martingale: bool  # whether holding the underlying gains nothing on average
+    owed: Callable[[Floats], Floats]  # of the spot at the end
+
+
+def _problem(scenario: Scenario) -> _Problem:
+    market, calendar, hedge = scenario.market, scenario.calendar, scenario.hedges[0]
+    assert isinstance(market, Steady) and isinstance(scenario.objective, Entropic)
+    generator = torch.Generator()
+    times = calendar.times(1, generator)
+    clock = calendar.clock(times)
+    at = [*calendar.decisions, calendar.steps]
+    years = (times if clock is None else clock)[at, 0].numpy()
+    dates = times[at, 0].numpy()
+    limits = scenario.limits[0]
+    assert limits.lower is not None and limits.upper is not None
+
+    def owed(spot: Floats) -> Floats:
+        path = Path(times, torch.from_numpy(spot.ravel())[None])
+        legs = scenario.position.legs
+        total = sum(-leg.quantity * leg.claim.payoff(path).numpy() for leg in legs)
+        return np.asarray(total, dtype=np.float64).reshape(spot.shape)
+
+    return _Problem(
+        market=market,
+        aversion=scenario.objective.aversion,
+        shift=np.log(market.spot) + market.drift * dates + centre(market) * years,
+        growth=np.exp(market.rate * (dates[-1] - dates)),
+        reinvested=np.exp(market.dividend * np.diff(dates)),
+        years=np.diff(years),
+        rate=sum(c.rate for c in hedge.costs if isinstance(c, ProportionalCost)),
+        fee=sum(c.fee for c in hedge.costs if isinstance(c, PerUnitCost)),
+        liquidate=scenario.liquidate,
+        bounds=(limits.lower, limits.upper),
+        reach=BOUND_IN_SIZES * scenario.position.size,
+        martingale=market.drift == market.rate - market.dividend,
+        owed=owed,
+    )
+
+
+def _refusal(scenario: Scenario) -> str | None:
+    """Why the programme does not solve the scenario, with the mend; null where it does."""
+    if not isinstance(scenario.objective, Entropic):
+        return (
+            f"objective {_kind(scenario.objective)}: wealth matters to it and is not in the "
+            "programme: set objective to entropic"
+        )
+    if not isinstance(scenario.market, Steady) or not steady_sigma(scenario.market):
+        return (
+            f"market {_kind(scenario.market)}: its log-increments are not independent with a "
+            "constant law of positive sigma: choose gbm, merton or kou with such parameters"
+        )
+    if not scenario.calendar.fixed:
+        return "the calendar's dates differ from path to path: choose a uniform calendar"
+    if scenario.loss_limit is not None:
+        return "a loss_limit makes wealth matter: leave it out"
+    return _refusal_of_book(scenario) or _refusal_of_hedge(scenario)
+
+
+def _refusal_of_book(scenario: Scenario) -> str | None:
+    calendar = scenario.calendar
+    near = 1e-6 * calendar.horizon / calendar.steps
+    for i, leg in enumerate(scenario.position.legs):
+        claim = leg.claim
+        if type(claim) not in (Call, Put, DigitalCall, DigitalPut):
+            return (
+                f"position.legs.{i}: a {_kind(claim)} is no European claim of the spot at the end: "
+                "keep calls, puts and digitals"
+            )
+        if claim.maturity is not None and abs(claim.maturity - calendar.horizon) > near:
+            return (
+                f"position.legs.{i}: maturity {claim.maturity:g} years is not the episode's end, "
+                f"{calendar.horizon:g}: leave maturity out"
+            )
+    return None
+
+
+def _refusal_of_hedge(scenario: Scenario) -> str | None:
+    if len(scenario.hedges) > 1 or not isinstance(scenario.hedges[0].instrument, Underlying):
+        return "it is hedged with more or other than one underlying: hedge with that alone"
+    for cost in scenario.hedges[0].costs:
+        linear = isinstance(cost, PerUnitCost) and not cost.minimum
+        if not linear and not isinstance(cost, ProportionalCost):
+            return (
+                f"hedges.0.costs: a {_kind(cost)} cost is not proportional to the trade: keep "
+                "proportional costs, and per-unit costs without a minimum"
+            )
+    limits = scenario.limits[0]
+    if limits.max_trade is not None or limits.lot is not None:
+        return "hedges.0.limits: max_trade and lot are not in the programme: leave them out"
+    return None
+
+
+def _kind(part: Any) -> str:
+    return str(part.kind)
+
+
+def _certified(problem: _Problem) -> Optimum:
+    """The optimum with its error; ``value`` before any premium, ``price`` not yet set."""
+    reach, farthest = problem.reach, max(-problem.bounds[0], problem.bounds[1])
+    while True:
+        wide = _grid(-reach, reach, problem.bounds, SCOUTING)
+        scout = _backward(problem, wide, PER_STANDARD_DEVIATION / 2)
+        least, most = min(0.0, scout.upper.min()), max(0.0, scout.lower.max())
+        if reach >= farthest or (wide[0] < least and most < wide[-1]):
+            break
+        reach *= 2
+    least, most = least - (wide[1] - wide[0]), most + (wide[1] - wide[0])
+    halved = _grid(least, most, problem.bounds, HOLDINGS // 2 + 1)
+    coarse = _backward(problem, halved, PER_STANDARD_DEVIATION / 2).value
+    earlier = _backward(problem, halved, PER_STANDARD_DEVIATION / 2, WIDEST_CUT - 1).value
+    tail = abs(coarse - earlier)
+    scale = problem.market.volatility * np.sqrt(problem.years.sum()) * problem.market.spot
+    if tail > LOOSEST_TAIL * problem.reach * scale:
+        raise NoKnownOptimumError(
+            f"no known optimum: the risk is decided by where the law of a step is cut ({coarse:g} "
+            f"at 7 standard deviations, {earlier:g} at 6): lower the aversion, or cap the loss"
+        )
+    fine = _backward(problem, _grid(least, most, problem.bounds, HOLDINGS), PER_STANDARD_DEVIATION)
+    return replace(fine, error=abs(fine.value - coarse) + tail)
+
+
+def _grid(least: float, most: float, bounds: tuple[float, float], count: int) -> Floats:
+    """About ``count`` equal steps within the bounds, with 0 and the farther end among them."""
+    least, most = max(least, bounds[0]), min(most, bounds[1])
+    farther = max(-least, most)
+    step = farther / math.ceil(farther / (most - least) * (count - 1))
+    first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
+    return step * np.arange(first, last + 1, dtype=np.float64)
+
+
+def _backward(
+    problem: _Problem, holdings: Floats, fineness: float, cut: float = WIDEST_CUT
+) -> Optimum:
+    """The programme from the end to the start; ``fineness`` lattice points a standard deviation."""
+    years, a = problem.years, problem.aversion
+    step = steady_sigma(problem.market) * float(np.sqrt(years[years > 0].min())) / fineness
+    whole = one_step_law(problem.market, float(years.sum()), step, cut)
+    points = np.arange(whole.first, whole.first + len(whole.weights))
+    if len(points) > MOST_POINTS:
+        raise NoKnownOptimumError(
+            f"no known optimum: {len(points)} lattice points (at most {MOST_POINTS}) are needed "
+            "for the shortest step and the whole law: take fewer dates, or more even ones"
+        )
+    laws = {dt: one_step_law(problem.market, dt, step, cut) for dt in set(years.tolist())}
+    T = len(years)
+    log_spot = np.empty((T, len(points)))
+    lower, upper = np.empty_like(log_spot), np.empty_like(log_spot)
+    cost_to_go = np.empty(0)
+    for t in reversed(range(T)):
+        if t == T - 1:
+            fine = step / FINER_AT_THE_END
+            law = one_step_law(problem.market, float(years[t]), fine, cut)
+            nodes = law.reached(points, FINER_AT_THE_END)
+            following, log_next = _final(problem, holdings, nodes, fine, problem.shift[T])
+            stride = FINER_AT_THE_END
+        else:
+            law, stride = laws[float(years[t])], 1
+            nodes = law.reached(points, 1)
+            log_next = problem.shift[t + 1] + nodes * step
+            # Beyond the lattice, where paths get with a probability of about 1e-12, J differs
+            # from what is owed by as much as at its end.
+            inside = np.clip(nodes, points[0], points[-1])
+            owed = problem.owed(problem.growth[t + 1] * np.exp(log_next))
+            beyond = owed - owed[inside - nodes[0]]
+            following = cost_to_go[inside - points[0]] + beyond[:, None]
+        forward = problem.growth[t + 1] * problem.reinvested[t] * np.exp(log_next)
+        exponent = a * (following - forward[:, None] * holdings)
+        log_spot[t] = problem.shift[t] + points * step
+        now = problem.growth[t] * np.exp(log_spot[t])[:, None]
+        G = law.log_mean(exponent, len(points), stride) / a + now * holdings
+        k = problem.rate * now + problem.fee * problem.growth[t]
+        lower[t], bought = _lowest(G + k * holdings, holdings)
+        upper[t], sold = _lowest(G - k * holdings, holdings)
+        upper[t] = np.maximum(lower[t], upper[t])
+        cost_to_go = np.where(holdings < lower[t][:, None], bought[:, None] - k * holdings, G)
+        above = holdings > upper[t][:, None]
+        cost_to_go = np.where(above, sold[:, None] + k * holdings, cost_to_go)
+    value = float(cost_to_go[-whole.first, np.abs(holdings).argmin()])
+    return Optimum(value, np.nan, np.nan, log_spot, lower, upper)
+
+
+def _final(
+    problem: _Problem, holdings: Floats, nodes: NDArray[np.int64], step: float, shift: float
+) -> tuple[Floats, Floats]:
+    """J_T ``[n, H]`` and the log-spots ``[n]``: what is owed, as the mean of its exp over a cell.
+
+    The mean makes a kink or jump inside a cell count by where in the cell it is.
+    """
+    a, log_spot = problem.aversion, np.asarray(shift + nodes * step, np.float64)
+    within = ((np.arange(IN_A_CELL) + 0.5) / IN_A_CELL - 0.5) * step
+    owed = a * problem.owed(np.exp(log_spot[:, None] + within))
+    closing = (problem.rate * np.exp(log_spot) + problem.fee) * float(problem.liquidate)
+    mean = np.asarray(special.logsumexp(owed, axis=1) - math.log(IN_A_CELL), np.float64)
+    return (mean / a)[:, None] + closing[:, None] * np.abs(holdings), log_spot
+
+
+def _lowest(values: Floats, holdings: Floats) -> tuple[Floats, Floats]:
+    """Where each row of ``values [M, H]`` is least, and the least value, by a parabola."""
+    lowest = values.argmin(axis=1)
+    middle = np.clip(lowest, 1, len(holdings) - 2)
+    left, centre, right = (
+        np.take_along_axis(values, (middle + i)[:, None], axis=1)[:, 0] for i in (-1, 0, 1)
+    )
+    bend, slope = left - 2 * centre + right, (right - left) / 2
+    curved = bend > 0
+    vertex = -slope / np.where(curved, bend, 1.0)
+    place = np.clip(np.where(curved, vertex, lowest - middle), -1.0, 1.0)
+    least = centre + slope * place + bend * place**2 / 2
+    where = holdings[middle] + place * (holdings[1] - holdings[0])
+    return np.asarray(where, np.float64), np.asarray(least, np.float64)

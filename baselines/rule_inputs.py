@@ -1,0 +1,120 @@
+"""What the rules that know the cost read off a scenario, and what they share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..envs.costs import ProportionalCost
+from ..envs.hedger import Known
+from ..envs.instruments import EuropeanOption, Leg
+from ..envs.namespace import X
+from ..envs.objectives import Entropic, MeanVariance
+from ..envs.pricing import black_scholes
+
+
+def mean_step(known: Known) -> float:
+    """Years between decision dates."""
+    return known.contract.horizon / known.contract.steps
+
+
+def time_left(known: Known) -> X:
+    """Years to the end of the episode ``[1 or N]``, as precise as the spot: dates are float64."""
+    left = known.time_left
+    return left.to(known.spot.dtype) if isinstance(left, Tensor) else left
+
+
+def need_one_asset(known: Known, name: str) -> None:
+    """Refuse a market of several assets.
+
+    Raises:
+        ValueError: naming the rule, how many there are and what to take instead.
+    """
+    count = len(known.contract.spots)
+    if count > 1:
+        raise ValueError(
+            f"hedger {name!r} is for one asset and the market has {count}: take delta, "
+            "delta:every=... or band"
+        )
+
+
+def proportional_rate(known: Known) -> float:
+    """lambda: what trading 1 of money costs one way; fixed and other terms are not in it."""
+    terms = known.scenario.costs[known.contract.options]
+    return sum(term.rate for term in terms if isinstance(term, ProportionalCost))
+
+
+def aversion_of(known: Known, name: str, given: float | None) -> float:
+    """The aversion in 1 / money: as given, else the objective's.
+
+    Raises:
+        ValueError: when neither is there.
+    """
+    objective = known.scenario.objective
+    if given is not None:
+        return given
+    # Mean-variance is entropic risk to second order, with the same aversion.
+    if isinstance(objective, Entropic | MeanVariance):
+        return objective.aversion
+    raise ValueError(
+        f"hedger {name!r} needs an aversion and the objective, {objective.label}, has none: give "
+        f"one, as in {name.partition(':')[0]}:aversion=0.1"
+    )
+
+
+def to_edge(known: Known, centre: X, half: X) -> X:
+    """Delta-one holdings ``[N, D]``: the present ones, moved into ``centre +- half``."""
+    ops, held = known.ops, known.holding[:, known.contract.options :]
+    return ops.minimum(ops.maximum(held, centre - half), centre + half)
+
+
+def in_instrument(known: Known, units: X) -> X:
+    """Units of the asset ``[N]`` as ``[N, 1]`` of the instrument that closes its delta."""
+    return (units / known.hedge_delta[:, known.contract.options])[:, None]
+
+
+def neutral_at(known: Known, vol: X, name: str) -> X:
+    """The delta-neutral holding ``[N, 1]`` if the legs were valued at ``vol [N]``.
+
+    It is the marked one less the change of the legs' Black-Scholes deltas from the quoted vol to
+    ``vol``, so that it is delta itself where the two are equal, however the position is marked.
+
+    Raises:
+        ValueError: for a leg that is no European option.
+    """
+    legs = known.scenario.position.legs
+    for leg in legs:
+        if not isinstance(leg.claim, EuropeanOption):
+            raise ValueError(
+                f"hedger {name!r} values the legs at another vol and knows calls and puts, not "
+                f"{type(leg.claim).__name__}: take delta, band or whalley-wilmott"
+            )
+    there, here = _tensor(vol), _tensor(known.vol)
+    change: X = sum(_delta(known, leg, there) - _delta(known, leg, here) for leg in legs)
+    if not isinstance(known.spot, Tensor):
+        change = change.numpy()
+    return known.neutral - in_instrument(known, change)
+
+
+def _delta(known: Known, leg: Leg, vol: Tensor) -> Tensor:
+    """The leg's Black-Scholes delta ``[N]``; once it has been paid the same at every vol."""
+    claim, market = leg.claim, known.scenario.market
+    assert isinstance(claim, EuropeanOption)
+    left = known.time_left if claim.maturity is None else claim.maturity - known.time
+    log_spot = _tensor(known.history("log_spot")[-1])
+    tau = _tensor(left).to(log_spot.dtype)
+    greeks = black_scholes(
+        log_spot,
+        claim.strike,
+        tau.clamp(min=0),
+        vol,
+        sign=claim.sign,
+        rate=market.rate,
+        dividend=market.dividends[0],
+    )
+    return leg.quantity * greeks.delta
+
+
+def _tensor(x: X) -> Tensor:
+    """A copy of an array: torch warns of read-only ones that it shares."""
+    return x if isinstance(x, Tensor) else torch.tensor(x)
