@@ -38,6 +38,7 @@ from .runs import (
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
 
+PLAIN = ("none", "static", "delta", "band")  # the rules that fit every scenario
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -292,7 +293,7 @@ def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
 
 def _hedgers(names: Sequence[str] | None) -> list[Hedger]:
     """Baselines by name, runs by folder; runs whose names clash are called by their path."""
-    chosen, kinds = names or list(baseline_kinds()), baseline_kinds()
+    chosen, kinds = names or list(PLAIN), baseline_kinds()
     runs = {
         n for n in chosen if n.partition(":")[0] not in kinds and ("/" in n or Path(n).exists())
     }
