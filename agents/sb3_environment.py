@@ -109,7 +109,8 @@ def as_sb3_env(
         ValueError: for ``num_envs`` or a ``view`` beside a vector environment, which has its own.
     """
     if not isinstance(scenario, HedgingVectorEnv):
-        return HedgingVecEnv(HedgingVectorEnv(num_envs or DEFAULT_ENVS, scenario, view))
+        count = DEFAULT_ENVS if num_envs is None else num_envs
+        return HedgingVecEnv(HedgingVectorEnv(count, scenario, view))
     if num_envs is not None or view is not None:
         raise ValueError(
             f"num_envs {num_envs} and view {view} beside a vector environment, which has its own: "

@@ -342,3 +342,8 @@ def test_it_is_made_from_a_name_a_scenario_or_an_environment(
 def test_a_vector_environment_brings_its_own_number_and_view(more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="beside a vector environment, which has its own: leave"):
         as_sb3_env(HedgingVectorEnv(2, "short-call"), **more)
+
+
+def test_no_environments_are_not_taken_for_the_default() -> None:
+    with pytest.raises(ValueError, match="0"):
+        as_sb3_env("short-call", 0)
