@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..envs.hedger import Known, stack
 from ..envs.namespace import X
 from ..envs.part import Kind
+from ..envs.scenario import Scenario
 
 
 class Baseline(Kind):
@@ -29,9 +30,24 @@ class Baseline(Kind):
         """No memory."""
         return None
 
-    @abstractmethod
+    def refusal(self, scenario: Scenario) -> str | None:
+        """Why the rule does not fit the scenario, with the mend; null where it does."""
+        return None
+
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
-        """Target holdings ``[N, K]`` over (t, t+1], and the next state."""
+        """Target holdings ``[N, K]`` over (t, t+1], and the next state.
+
+        Raises:
+            ValueError: where `refusal` has a reason.
+        """
+        reason = self.refusal(known.scenario) if known.t == 0 else None
+        if reason is not None:
+            raise ValueError(f"hedger {self.name!r}: {reason}")
+        return self.holdings(known, state)
+
+    @abstractmethod
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
+        """The rule itself, where it fits: as `act`."""
 
 
 def delta_one_only(known: Known, holding: X) -> X:

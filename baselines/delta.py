@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
+from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import mean_step, need_one_asset, to_edge
+from .rule_inputs import mean_step, several_assets, to_edge
 
 
 class DeltaHedge(Baseline):
@@ -39,16 +40,16 @@ class DeltaHedge(Baseline):
             )
         return move
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def refusal(self, scenario: Scenario) -> str | None:
+        """``move`` is that of one asset."""
+        return None if self.move is None else several_assets(scenario)
+
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = -Delta_t`` at dates 0, every, 2 every ... or after a move; else the last target.
 
         So a future that expires in between is replaced at once.
-
-        Raises:
-            ValueError: for ``move`` in a market of several assets.
         """
         if self.move is not None:
-            need_one_asset(known, self.name)
             state = _after_move(self.move, known, state)
             return state[0], state
         target = state if known.t % self.every else delta_one_only(known, known.neutral)
@@ -67,7 +68,7 @@ class BandHedge(Baseline):
     width: Annotated[float, Field(ge=0)] = 0.05
     to: Literal["edge", "centre"] = "edge"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t - width, -Delta_t + width)``; or ``-Delta_t`` outside."""
         half, centre = self.width * known.contract.size, known.neutral
         if self.to == "edge":

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
+from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import mean_step, need_one_asset, neutral_at, proportional_rate
+from .rule_inputs import mean_step, neutral_at, no_vanilla_book, proportional_rate, several_assets
 
 
 class LelandHedge(Baseline):
@@ -22,17 +23,17 @@ class LelandHedge(Baseline):
     where gamma is that of their nonlinear equation; the two agree when it has one sign. All legs
     are revalued at the same vol. Other cost terms are not seen. Evidence:
     tests/baselines/test_cost_hedges.py (replication cost at 20 bp; limits).
-
-    Raises:
-        ValueError: for a leg that is no European option, and in a market of several assets.
     """
 
     kind: Literal["leland"] = "leland"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def refusal(self, scenario: Scenario) -> str | None:
+        """For one asset, and legs that are European options."""
+        return several_assets(scenario) or no_vanilla_book(scenario)
+
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = -Delta_t(sigma_hat)``."""
-        need_one_asset(known, self.name)
-        return delta_one_only(known, neutral_at(known, leland_vol(known), self.name)), None
+        return delta_one_only(known, neutral_at(known, leland_vol(known))), None
 
 
 def leland_vol(known: Known) -> X:

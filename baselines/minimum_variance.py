@@ -17,6 +17,7 @@ from ..envs.markets import (
 from ..envs.markets.heston import SquareRootVariance
 from ..envs.namespace import X
 from ..envs.pricing import ModelMarking
+from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 
 TINY = 1e-30  # keeps 0 / 0 out; float32 holds it
@@ -45,9 +46,10 @@ class MinimumVarianceHedge(Baseline):
       the years left in the episode;
     - SABR: (rho nu - (1 - beta) s) / 2.
 
-    It is plain delta in GBM, Merton, Kou, regime switching and correlated assets, where price and
-    vol are not related, and for a payoff of the user's own marked in Heston, Bates or SABR, which
-    has no vega. The jumps of Bates are not hedged: that takes local risk minimisation.
+    Where price and vol are not related (GBM, Merton, Kou, regime switching, correlated assets) it
+    would be delta, and refuses. It is plain delta for a payoff of the user's own marked in Heston,
+    Bates or SABR, which has no vega. The jumps of Bates are not hedged: that takes local risk
+    minimisation.
 
     Source: Bakshi, Cao and Chen, "Empirical Performance of Alternative Option Pricing Models",
     1997; Alexander and Nogueira, "Model-free hedge ratios and scale-invariant models", 2007;
@@ -58,35 +60,35 @@ class MinimumVarianceHedge(Baseline):
 
     kind: Literal["minimum-variance"] = "minimum-variance"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h_t = -(Delta_t + Vega_t b_t / S_t)``, divided by a future's own delta.
+    def refusal(self, scenario: Scenario) -> str | None:
+        """For markets of which it is known how vol moves with the price."""
+        market = scenario.market
+        if isinstance(market, SquareRootVariance | Sabr):
+            return None
+        kind = getattr(market, "kind")  # noqa: B009 - declared by the kinds
+        if isinstance(market, _UNRELATED):
+            return f"in {kind} vol does not move with the price, so that it is delta: take delta"
+        return (
+            f"it does not know how the vol of {kind} moves with its price: take delta, or a market "
+            "of heston, bates or sabr"
+        )
 
-        Raises:
-            ValueError: in a market of which it is not known how vol moves with the price.
-        """
-        slope = _vol_slope(known)
-        if slope is None:
-            return delta_one_only(known, known.neutral), None
-        shift = known.vega * slope / (known.spot * known.hedge_delta[:, -1])
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``h_t = -(Delta_t + Vega_t b_t / S_t)``, divided by a future's own delta."""
+        shift = known.vega * _vol_slope(known) / (known.spot * known.hedge_delta[:, -1])
         return delta_one_only(known, known.neutral - shift[:, None]), None
 
 
-def _vol_slope(known: Known) -> X | None:
-    """The slope b of the vol in log S, ``[1 or N]``, null where they are not related."""
+def _vol_slope(known: Known) -> X:
+    """The slope b of the vol in log S, ``[1 or N]``."""
     market = known.scenario.market
     modelled = isinstance(known.scenario.marking, ModelMarking)
     if isinstance(market, SquareRootVariance):
         return _of_the_state(market, known) if modelled else _of_the_smile(market, known)
-    if isinstance(market, Sabr):
-        # Hagan's first order in log(strike / F): half the slope of the vol at the money.
-        full = market.rho * market.nu
-        return full if modelled else (full - (1 - market.beta) * known.vol) / 2
-    if isinstance(market, _UNRELATED):
-        return None
-    raise ValueError(
-        f"minimum-variance does not know how the vol of {type(market).__name__} moves with its "
-        "price: use delta, or a market of heston, bates or sabr"
-    )
+    assert isinstance(market, Sabr)
+    # Hagan's first order in log(strike / F): half the slope of the vol at the money.
+    full = market.rho * market.nu
+    return full if modelled else (full - (1 - market.beta) * known.vol) / 2
 
 
 def _of_the_state(market: SquareRootVariance, known: Known) -> X:

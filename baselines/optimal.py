@@ -72,11 +72,19 @@ class OptimalHedge(Baseline):
 
     kind: Literal["optimal"] = "optimal"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def refusal(self, scenario: Scenario) -> str | None:
+        """Where no optimum is known, as `solve` says."""
+        try:
+            solve(scenario)
+        except NoKnownOptimumError as error:
+            return str(error)
+        return None
+
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, lower_t(S_t), upper_t(S_t))``, edges linear between points.
 
         Raises:
-            ValueError: where no optimum is known; and on dates other than the scenario's.
+            ValueError: on dates other than the scenario's.
         """
         optimum = solve(known.scenario)
         if known.steps != len(optimum.lower):

@@ -10,6 +10,7 @@ from pydantic import Field
 from ..envs.hedger import Known, stack
 from ..envs.ledger import ordered_sum
 from ..envs.namespace import X
+from ..envs.scenario import Scenario
 from .baseline import Baseline
 
 TINY = 1e-30  # a squared Greek below it is none; float32 holds it
@@ -35,13 +36,8 @@ class OptionHedge(Baseline):
     def exposures(self, known: Known) -> tuple[X, X]:
         """The Greek of the position, ``[N]``, and of the instruments, ``[N, K]``."""
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``n_k = -G g_k / sum_j g_j^2`` of the options, then ``-(Delta + n . delta)``.
-
-        Raises:
-            ValueError: in a scenario without options, or with Greeks of several assets.
-        """
-        self._check(known)
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
+        """``n_k = -G g_k / sum_j g_j^2`` of the options, then ``-(Delta + n . delta)``."""
         options = self._options(known)
         return stack((*options, *_closing(known, options))), None
 
@@ -58,21 +54,23 @@ class OptionHedge(Baseline):
             chosen.append(known.scenario.limits[k].apply(target, held, ops))
         return tuple(chosen)
 
-    def _check(self, known: Known) -> None:
-        kind, contract = getattr(self, "kind"), known.contract  # noqa: B009 - declared by the kinds
+    def refusal(self, scenario: Scenario) -> str | None:
+        """For a scenario with options, whose Greeks are of one asset."""
+        contract = scenario.contract
         if not contract.options:
-            raise ValueError(
-                f"{kind} in a scenario without options: list one in hedges (listed-option or "
-                "rolled-option), or use delta"
+            return (
+                "the scenario has no options: list one in hedges (listed-option or "
+                "rolled-option), or take delta"
             )
-        claims = [leg.claim for leg in known.scenario.position.legs]
+        claims = [leg.claim for leg in scenario.position.legs]
         assets = {number for claim in claims for number in (claim.asset, claim.reach)}
         assets.update(contract.assets[: contract.options])
         if len(assets) > 1:
-            raise ValueError(
-                f"{kind} with a position and options on assets {sorted(assets)}: their Greeks are "
-                "not of one asset and do not add up, so use delta"
+            return (
+                f"position and options are on assets {sorted(assets)}: their Greeks are not of one "
+                "asset and do not add up, so take delta"
             )
+        return None
 
 
 class DeltaGammaHedge(OptionHedge):

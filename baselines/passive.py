@@ -14,7 +14,7 @@ class NoHedge(Baseline):
 
     kind: Literal["none"] = "none"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h = 0``."""
         return 0.0 * known.holding, None
 
@@ -24,7 +24,7 @@ class StaticHedge(Baseline):
 
     kind: Literal["static"] = "static"
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = -Delta_0``; a future that expires is replaced."""
         target = delta_one_only(known, known.neutral) if known.t == 0 else state
         return target, target

@@ -11,6 +11,7 @@ from ..envs.instruments import EuropeanOption, Leg
 from ..envs.namespace import X
 from ..envs.objectives import Entropic, MeanVariance
 from ..envs.pricing import black_scholes
+from ..envs.scenario import Scenario
 
 
 def mean_step(known: Known) -> float:
@@ -24,18 +25,33 @@ def time_left(known: Known) -> X:
     return left.to(known.spot.dtype) if isinstance(left, Tensor) else left
 
 
-def need_one_asset(known: Known, name: str) -> None:
-    """Refuse a market of several assets.
+def several_assets(scenario: Scenario) -> str | None:
+    """The refusal of a rule for one asset."""
+    count = len(scenario.market.spots)
+    if count == 1:
+        return None
+    return f"it is for one asset and the market has {count}: take delta, delta:every=... or band"
 
-    Raises:
-        ValueError: naming the rule, how many there are and what to take instead.
-    """
-    count = len(known.contract.spots)
-    if count > 1:
-        raise ValueError(
-            f"hedger {name!r} is for one asset and the market has {count}: take delta, "
-            "delta:every=... or band"
-        )
+
+def no_aversion(scenario: Scenario, given: float | None) -> str | None:
+    """The refusal of a rule that needs an aversion, where none is given or known."""
+    if given is not None or isinstance(scenario.objective, Entropic | MeanVariance):
+        return None
+    return (
+        f"it needs an aversion and the objective, {scenario.objective.label}, has none: give one, "
+        "as in aversion=0.1"
+    )
+
+
+def no_vanilla_book(scenario: Scenario) -> str | None:
+    """The refusal of a rule that values the legs at another vol."""
+    for leg in scenario.position.legs:
+        if not isinstance(leg.claim, EuropeanOption):
+            return (
+                "it values the legs at another vol and knows calls and puts, not "
+                f"{type(leg.claim).__name__}: take delta, band or whalley-wilmott"
+            )
+    return None
 
 
 def proportional_rate(known: Known) -> float:
@@ -44,22 +60,16 @@ def proportional_rate(known: Known) -> float:
     return sum(term.rate for term in terms if isinstance(term, ProportionalCost))
 
 
-def aversion_of(known: Known, name: str, given: float | None) -> float:
-    """The aversion in 1 / money: as given, else the objective's.
+def aversion_of(known: Known, given: float | None) -> float:
+    """The aversion in 1 / money: as given, else the objective's, which `no_aversion` has checked.
 
-    Raises:
-        ValueError: when neither is there.
+    Mean-variance is entropic risk to second order, with the same aversion.
     """
     objective = known.scenario.objective
     if given is not None:
         return given
-    # Mean-variance is entropic risk to second order, with the same aversion.
-    if isinstance(objective, Entropic | MeanVariance):
-        return objective.aversion
-    raise ValueError(
-        f"hedger {name!r} needs an aversion and the objective, {objective.label}, has none: give "
-        f"one, as in {name.partition(':')[0]}:aversion=0.1"
-    )
+    assert isinstance(objective, Entropic | MeanVariance)
+    return objective.aversion
 
 
 def to_edge(known: Known, centre: X, half: X) -> X:
@@ -73,22 +83,14 @@ def in_instrument(known: Known, units: X) -> X:
     return (units / known.hedge_delta[:, known.contract.options])[:, None]
 
 
-def neutral_at(known: Known, vol: X, name: str) -> X:
+def neutral_at(known: Known, vol: X) -> X:
     """The delta-neutral holding ``[N, 1]`` if the legs were valued at ``vol [N]``.
 
     It is the marked one less the change of the legs' Black-Scholes deltas from the quoted vol to
     ``vol``, so that it is delta itself where the two are equal, however the position is marked.
-
-    Raises:
-        ValueError: for a leg that is no European option.
+    For legs that `no_vanilla_book` has checked.
     """
     legs = known.scenario.position.legs
-    for leg in legs:
-        if not isinstance(leg.claim, EuropeanOption):
-            raise ValueError(
-                f"hedger {name!r} values the legs at another vol and knows calls and puts, not "
-                f"{type(leg.claim).__name__}: take delta, band or whalley-wilmott"
-            )
     there, here = _tensor(vol), _tensor(known.vol)
     change: X = sum(_delta(known, leg, there) - _delta(known, leg, here) for leg in legs)
     if not isinstance(known.spot, Tensor):

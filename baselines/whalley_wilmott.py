@@ -8,12 +8,14 @@ from pydantic import Field
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
+from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     aversion_of,
     in_instrument,
-    need_one_asset,
+    no_aversion,
     proportional_rate,
+    several_assets,
     time_left,
     to_edge,
 )
@@ -28,18 +30,18 @@ class WhalleyWilmottHedge(Baseline):
     terms are not seen. Source: Whalley and Wilmott, "An Asymptotic Analysis of an Optimal Hedging
     Model for Option Pricing with Transaction Costs", 1997: the first order of the optimum as costs
     vanish. Evidence: tests/baselines/test_cost_hedges.py (published widths, risk on short-call).
-
-    Raises:
-        ValueError: without an aversion, and in a market of several assets.
     """
 
     kind: Literal["whalley-wilmott"] = "whalley-wilmott"
     aversion: Annotated[float, Field(gt=0, description="1 / money")] | None = None
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def refusal(self, scenario: Scenario) -> str | None:
+        """For one asset, with an aversion."""
+        return several_assets(scenario) or no_aversion(scenario, self.aversion)
+
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t - H_t, -Delta_t + H_t)``."""
-        need_one_asset(known, self.name)
-        half = whalley_wilmott_width(known, aversion_of(known, self.name, self.aversion))
+        half = whalley_wilmott_width(known, aversion_of(known, self.aversion))
         edge = to_edge(known, known.neutral, in_instrument(known, half))
         return delta_one_only(known, edge), None
 

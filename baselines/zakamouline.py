@@ -8,13 +8,16 @@ from pydantic import Field
 
 from ..envs.hedger import Known
 from ..envs.namespace import X
+from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     aversion_of,
     in_instrument,
-    need_one_asset,
     neutral_at,
+    no_aversion,
+    no_vanilla_book,
     proportional_rate,
+    several_assets,
     time_left,
     to_edge,
 )
@@ -36,20 +39,20 @@ class ZakamoulineHedge(Baseline):
     tests/baselines/test_cost_hedges.py (hand-computed points, limits, risk on short-call). With K
     of the other sign the risk is higher for a year's option at aversion 1, long or short; for a
     month's at 0.1 that of the short call is a little lower, as a fit has its limits.
-
-    Raises:
-        ValueError: without an aversion, for a leg that is no European option, and in a market of
-            several assets.
     """
 
     kind: Literal["zakamouline"] = "zakamouline"
     aversion: Annotated[float, Field(gt=0, description="1 / money")] | None = None
 
-    def act(self, known: Known, state: Any) -> tuple[X, Any]:
+    def refusal(self, scenario: Scenario) -> str | None:
+        """For one asset, and legs that are European options, with an aversion."""
+        several = several_assets(scenario)
+        return several or no_aversion(scenario, self.aversion) or no_vanilla_book(scenario)
+
+    def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t(sigma_hat) - H, -Delta_t(sigma_hat) + H)``."""
-        need_one_asset(known, self.name)
-        aversion = aversion_of(known, self.name, self.aversion)
-        centre = neutral_at(known, zakamouline_vol(known, aversion), self.name)
+        aversion = aversion_of(known, self.aversion)
+        centre = neutral_at(known, zakamouline_vol(known, aversion))
         half = in_instrument(known, zakamouline_width(known, aversion))
         return delta_one_only(known, to_edge(known, centre, half)), None
 
