@@ -4,7 +4,8 @@ from .baseline import Baseline, baseline_kinds, parse_baseline
 from .delta import BandHedge, DeltaHedge
 from .leland import LelandHedge
 from .minimum_variance import MinimumVarianceHedge
-from .optimal import NoKnownOptimumError, OptimalHedge, Optimum, bid_ask, known_optimum, solve
+from .optimal import OptimalHedge
+from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
 from .option_hedges import DeltaGammaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
 from .whalley_wilmott import WhalleyWilmottHedge

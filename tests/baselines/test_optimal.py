@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from deephedge.baselines import BandHedge, Baseline, DeltaHedge, NoHedge, StaticHedge
-from deephedge.baselines import optimal as module
-from deephedge.baselines.one_step_law import centre, one_step_law
-from deephedge.baselines.optimal import (
+from deephedge.baselines.optimal import OptimalHedge
+from deephedge.baselines.optimum import (
     NoKnownOptimumError,
-    OptimalHedge,
     bid_ask,
     known_optimum,
     solve,
 )
+from deephedge.baselines.optimum import exponential as module
+from deephedge.baselines.optimum.one_step_law import centre, one_step_law
 from deephedge.envs import Episodes, Scenario, load_scenario, rollout, simulate
 from deephedge.envs.markets import GeometricBrownianMotion, Kou, Merton
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ..envs.markets import GeometricBrownianMotion, Kou, Market, Merton
+from ...envs.markets import GeometricBrownianMotion, Kou, Market, Merton
 
 Floats = NDArray[np.float64]
 

@@ -1,0 +1,50 @@
+"""Which books and hedges the programmes know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...envs.costs import PerUnitCost, ProportionalCost
+from ...envs.instruments import Call, DigitalCall, DigitalPut, Put, Underlying
+from ...envs.scenario import Scenario
+
+
+def refusal_of_book(scenario: Scenario) -> str | None:
+    """Why the book is none of European claims of the spot at the end; null where it is."""
+    calendar = scenario.calendar
+    near = 1e-6 * calendar.horizon / calendar.steps
+    for i, leg in enumerate(scenario.position.legs):
+        claim = leg.claim
+        if type(claim) not in (Call, Put, DigitalCall, DigitalPut):
+            return (
+                f"position.legs.{i}: a {kind_of(claim)} is no European claim of the spot at the "
+                "end: keep calls, puts and digitals"
+            )
+        if claim.maturity is not None and abs(claim.maturity - calendar.horizon) > near:
+            return (
+                f"position.legs.{i}: maturity {claim.maturity:g} years is not the episode's end, "
+                f"{calendar.horizon:g}: leave maturity out"
+            )
+    return None
+
+
+def refusal_of_hedge(scenario: Scenario) -> str | None:
+    """Why it is not hedged with one underlying at linear cost; null where it is."""
+    if len(scenario.hedges) > 1 or not isinstance(scenario.hedges[0].instrument, Underlying):
+        return "it is hedged with more or other than one underlying: hedge with that alone"
+    for cost in scenario.hedges[0].costs:
+        linear = isinstance(cost, PerUnitCost) and not cost.minimum
+        if not linear and not isinstance(cost, ProportionalCost):
+            return (
+                f"hedges.0.costs: a {kind_of(cost)} cost is not proportional to the trade: keep "
+                "proportional costs, and per-unit costs without a minimum"
+            )
+    limits = scenario.limits[0]
+    if limits.max_trade is not None or limits.lot is not None:
+        return "hedges.0.limits: max_trade and lot are not in the programme: leave them out"
+    return None
+
+
+def kind_of(part: Any) -> str:
+    """The name of a scenario part's kind."""
+    return str(part.kind)
