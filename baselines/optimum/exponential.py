@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,16 +10,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import special
 
-from ...envs.costs import PerUnitCost, ProportionalCost
-from ...envs.episodes import simulate
 from ...envs.hedger import Known
-from ...envs.instruments import Path
 from ...envs.namespace import X
 from ...envs.objectives import Entropic
-from ...envs.scenario import BOUND_IN_SIZES, Scenario
+from ...envs.scenario import Scenario
 from .one_step_law import WIDEST_CUT, Steady, centre, one_step_law, steady_sigma
 from .optimum import NoKnownOptimumError, Optimum
-from .scope import kind_of, refusal_of_book, refusal_of_hedge
+from .problem import Problem, problem_of
+from .scope import kind_of, refusal_of_linear_costs, refusal_of_problem
 
 Floats = NDArray[np.float64]
 
@@ -86,70 +83,14 @@ def exponential_optimum(scenario: Scenario) -> BandOptimum:
     reason = _refusal(scenario)
     if reason is not None:
         raise NoKnownOptimumError(f"no known optimum: {reason}")
-    problem = _problem(scenario)
+    problem = problem_of(scenario)
     book = _certified(problem)
-    premium = scenario.position.premium
-    if premium == "mark":
-        premium = float(simulate(scenario, 1, torch.Generator().manual_seed(0)).premium[0])
     alone = 0.0
     if not problem.martingale:
         alone = _certified(replace(problem, owed=np.zeros_like)).value
     growth = float(problem.growth[0])
-    return replace(book, value=book.value - premium * growth, price=(book.value - alone) / growth)
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What the programme reads; arrays over the T decision dates, [T+1] with the end."""
-
-    market: Steady
-    aversion: float
-    shift: Floats  # the lattice's centre, log-spot [T+1]
-    growth: Floats  # e^{r (T - t)} [T+1]
-    reinvested: Floats  # e^{q dt} [T]
-    years: Floats  # of variance [T]
-    rate: float
-    fee: float
-    liquidate: bool
-    bounds: tuple[float, float]
-    reach: float  # where the search for holdings that the hedge can reach starts
-    martingale: bool  # whether holding the underlying gains nothing on average
-    owed: Callable[[Floats], Floats]  # of the spot at the end
-
-
-def _problem(scenario: Scenario) -> _Problem:
-    market, calendar, hedge = scenario.market, scenario.calendar, scenario.hedges[0]
-    assert isinstance(market, Steady) and isinstance(scenario.objective, Entropic)
-    generator = torch.Generator()
-    times = calendar.times(1, generator)
-    clock = calendar.clock(times)
-    at = [*calendar.decisions, calendar.steps]
-    years = (times if clock is None else clock)[at, 0].numpy()
-    dates = times[at, 0].numpy()
-    limits = scenario.limits[0]
-    assert limits.lower is not None and limits.upper is not None
-
-    def owed(spot: Floats) -> Floats:
-        path = Path(times, torch.from_numpy(spot.ravel())[None])
-        legs = scenario.position.legs
-        total = sum(-leg.quantity * leg.claim.payoff(path).numpy() for leg in legs)
-        return np.asarray(total, dtype=np.float64).reshape(spot.shape)
-
-    return _Problem(
-        market=market,
-        aversion=scenario.objective.aversion,
-        shift=np.log(market.spot) + market.drift * dates + centre(market) * years,
-        growth=np.exp(market.rate * (dates[-1] - dates)),
-        reinvested=np.exp(market.dividend * np.diff(dates)),
-        years=np.diff(years),
-        rate=sum(c.rate for c in hedge.costs if isinstance(c, ProportionalCost)),
-        fee=sum(c.fee for c in hedge.costs if isinstance(c, PerUnitCost)),
-        liquidate=scenario.liquidate,
-        bounds=(limits.lower, limits.upper),
-        reach=BOUND_IN_SIZES * scenario.position.size,
-        martingale=market.drift == market.rate - market.dividend,
-        owed=owed,
-    )
+    value = book.value - problem.premium * growth
+    return replace(book, value=value, price=(book.value - alone) / growth)
 
 
 def _refusal(scenario: Scenario) -> str | None:
@@ -164,14 +105,10 @@ def _refusal(scenario: Scenario) -> str | None:
             f"market {kind_of(scenario.market)}: its log-increments are not independent with a "
             "constant law of positive sigma: choose gbm, merton or kou with such parameters"
         )
-    if not scenario.calendar.fixed:
-        return "the calendar's dates differ from path to path: choose a uniform calendar"
-    if scenario.loss_limit is not None:
-        return "a loss_limit makes wealth matter: leave it out"
-    return refusal_of_book(scenario) or refusal_of_hedge(scenario)
+    return refusal_of_problem(scenario) or refusal_of_linear_costs(scenario)
 
 
-def _certified(problem: _Problem) -> BandOptimum:
+def _certified(problem: Problem) -> BandOptimum:
     """The optimum with its error; ``value`` before any premium, ``price`` not yet set."""
     reach, farthest = problem.reach, max(-problem.bounds[0], problem.bounds[1])
     while True:
@@ -186,7 +123,11 @@ def _certified(problem: _Problem) -> BandOptimum:
     coarse = _backward(problem, halved, PER_STANDARD_DEVIATION / 2).value
     earlier = _backward(problem, halved, PER_STANDARD_DEVIATION / 2, WIDEST_CUT - 1).value
     tail = abs(coarse - earlier)
-    scale = problem.market.volatility * np.sqrt(problem.years.sum()) * problem.market.spot
+    scale = (
+        problem.scenario.market.volatility
+        * np.sqrt(problem.years.sum())
+        * problem.scenario.market.spot
+    )
     if tail > LOOSEST_TAIL * problem.reach * scale:
         raise NoKnownOptimumError(
             f"no known optimum: the risk is decided by where the law of a step is cut ({coarse:g} "
@@ -206,19 +147,20 @@ def _grid(least: float, most: float, bounds: tuple[float, float], count: int) ->
 
 
 def _backward(
-    problem: _Problem, holdings: Floats, fineness: float, cut: float = WIDEST_CUT
+    problem: Problem, holdings: Floats, fineness: float, cut: float = WIDEST_CUT
 ) -> BandOptimum:
     """The programme from the end to the start; ``fineness`` lattice points a standard deviation."""
-    years, a = problem.years, problem.aversion
-    step = steady_sigma(problem.market) * float(np.sqrt(years[years > 0].min())) / fineness
-    whole = one_step_law(problem.market, float(years.sum()), step, cut)
+    years, market, a = problem.years, _steady(problem), _aversion(problem)
+    shift = np.log(market.spot) + market.drift * problem.dates + centre(market) * problem.clock
+    step = steady_sigma(market) * float(np.sqrt(years[years > 0].min())) / fineness
+    whole = one_step_law(market, float(years.sum()), step, cut)
     points = np.arange(whole.first, whole.first + len(whole.weights))
     if len(points) > MOST_POINTS:
         raise NoKnownOptimumError(
             f"no known optimum: {len(points)} lattice points (at most {MOST_POINTS}) are needed "
             "for the shortest step and the whole law: take fewer dates, or more even ones"
         )
-    laws = {dt: one_step_law(problem.market, dt, step, cut) for dt in set(years.tolist())}
+    laws = {dt: one_step_law(market, dt, step, cut) for dt in set(years.tolist())}
     T = len(years)
     log_spot = np.empty((T, len(points)))
     lower, upper = np.empty_like(log_spot), np.empty_like(log_spot)
@@ -226,14 +168,14 @@ def _backward(
     for t in reversed(range(T)):
         if t == T - 1:
             fine = step / FINER_AT_THE_END
-            law = one_step_law(problem.market, float(years[t]), fine, cut)
+            law = one_step_law(market, float(years[t]), fine, cut)
             nodes = law.reached(points, FINER_AT_THE_END)
-            following, log_next = _final(problem, holdings, nodes, fine, problem.shift[T])
+            following, log_next = _final(problem, holdings, nodes, fine, shift[T])
             stride = FINER_AT_THE_END
         else:
             law, stride = laws[float(years[t])], 1
             nodes = law.reached(points, 1)
-            log_next = problem.shift[t + 1] + nodes * step
+            log_next = shift[t + 1] + nodes * step
             # Beyond the lattice, where paths get with a probability of about 1e-12, J differs
             # from what is owed by as much as at its end.
             inside = np.clip(nodes, points[0], points[-1])
@@ -242,7 +184,7 @@ def _backward(
             following = cost_to_go[inside - points[0]] + beyond[:, None]
         forward = problem.growth[t + 1] * problem.reinvested[t] * np.exp(log_next)
         exponent = a * (following - forward[:, None] * holdings)
-        log_spot[t] = problem.shift[t] + points * step
+        log_spot[t] = shift[t] + points * step
         now = problem.growth[t] * np.exp(log_spot[t])[:, None]
         G = law.log_mean(exponent, len(points), stride) / a + now * holdings
         k = problem.rate * now + problem.fee * problem.growth[t]
@@ -257,13 +199,13 @@ def _backward(
 
 
 def _final(
-    problem: _Problem, holdings: Floats, nodes: NDArray[np.int64], step: float, shift: float
+    problem: Problem, holdings: Floats, nodes: NDArray[np.int64], step: float, shift: float
 ) -> tuple[Floats, Floats]:
     """J_T ``[n, H]`` and the log-spots ``[n]``: what is owed, as the mean of its exp over a cell.
 
     The mean makes a kink or jump inside a cell count by where in the cell it is.
     """
-    a, log_spot = problem.aversion, np.asarray(shift + nodes * step, np.float64)
+    a, log_spot = _aversion(problem), np.asarray(shift + nodes * step, np.float64)
     within = ((np.arange(IN_A_CELL) + 0.5) / IN_A_CELL - 0.5) * step
     owed = a * problem.owed(np.exp(log_spot[:, None] + within))
     closing = (problem.rate * np.exp(log_spot) + problem.fee) * float(problem.liquidate)
@@ -285,3 +227,17 @@ def _lowest(values: Floats, holdings: Floats) -> tuple[Floats, Floats]:
     least = centre + slope * place + bend * place**2 / 2
     where = holdings[middle] + place * (holdings[1] - holdings[0])
     return np.asarray(where, np.float64), np.asarray(least, np.float64)
+
+
+def _steady(problem: Problem) -> Steady:
+    """The market, which `_refusal` has checked."""
+    market = problem.scenario.market
+    assert isinstance(market, Steady)
+    return market
+
+
+def _aversion(problem: Problem) -> float:
+    """Entropic risk's aversion, 1 / money, which `_refusal` has checked."""
+    objective = problem.scenario.objective
+    assert isinstance(objective, Entropic)
+    return objective.aversion

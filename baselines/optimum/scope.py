@@ -9,7 +9,16 @@ from ...envs.instruments import Call, DigitalCall, DigitalPut, Put, Underlying
 from ...envs.scenario import Scenario
 
 
-def refusal_of_book(scenario: Scenario) -> str | None:
+def refusal_of_problem(scenario: Scenario) -> str | None:
+    """Why `problem_of` cannot describe the scenario, with the mend; null where it can."""
+    if not scenario.calendar.fixed:
+        return "the calendar's dates differ from path to path: choose a uniform calendar"
+    if scenario.loss_limit is not None:
+        return "a loss_limit makes wealth matter: leave it out"
+    return _refusal_of_book(scenario) or _refusal_of_hedge(scenario)
+
+
+def _refusal_of_book(scenario: Scenario) -> str | None:
     """Why the book is none of European claims of the spot at the end; null where it is."""
     calendar = scenario.calendar
     near = 1e-6 * calendar.horizon / calendar.steps
@@ -28,10 +37,18 @@ def refusal_of_book(scenario: Scenario) -> str | None:
     return None
 
 
-def refusal_of_hedge(scenario: Scenario) -> str | None:
-    """Why it is not hedged with one underlying at linear cost; null where it is."""
+def _refusal_of_hedge(scenario: Scenario) -> str | None:
+    """Why it is not hedged with one underlying with no limit but bounds; null where it is."""
     if len(scenario.hedges) > 1 or not isinstance(scenario.hedges[0].instrument, Underlying):
         return "it is hedged with more or other than one underlying: hedge with that alone"
+    limits = scenario.limits[0]
+    if limits.max_trade is not None or limits.lot is not None:
+        return "hedges.0.limits: max_trade and lot are not in the programme: leave them out"
+    return None
+
+
+def refusal_of_linear_costs(scenario: Scenario) -> str | None:
+    """Why the cost of a trade is not proportional to it, with the mend; null where it is."""
     for cost in scenario.hedges[0].costs:
         linear = isinstance(cost, PerUnitCost) and not cost.minimum
         if not linear and not isinstance(cost, ProportionalCost):
@@ -39,9 +56,6 @@ def refusal_of_hedge(scenario: Scenario) -> str | None:
                 f"hedges.0.costs: a {kind_of(cost)} cost is not proportional to the trade: keep "
                 "proportional costs, and per-unit costs without a minimum"
             )
-    limits = scenario.limits[0]
-    if limits.max_trade is not None or limits.lot is not None:
-        return "hedges.0.limits: max_trade and lot are not in the programme: leave them out"
     return None
 
 

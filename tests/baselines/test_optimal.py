@@ -159,7 +159,7 @@ def test_the_stated_error_is_honest() -> None:
             calendar__steps="10",
         ),
     ):
-        optimum, problem = solve(scenario), module._problem(scenario)
+        optimum, problem = solve(scenario), module.problem_of(scenario)
         reach = 1.2 * max(-optimum.upper.min(), optimum.lower.max())
         holdings = module._grid(-reach, reach, problem.bounds, int(300 * reach) + 1)
         finer = module._backward(problem, holdings, 13).value

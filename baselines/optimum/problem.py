@@ -1,0 +1,93 @@
+"""What the programmes read off a scenario, in money at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...envs.costs import FixedCost, PerUnitCost, ProportionalCost
+from ...envs.episodes import simulate
+from ...envs.instruments import Path
+from ...envs.scenario import BOUND_IN_SIZES, Scenario
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scenario that `scope` has accepted; arrays over the T decision dates, [T+1] with the end.
+
+    Attributes:
+        dates: years from the start, ``[T+1]``.
+        clock: years of variance from the start, ``[T+1]``.
+        growth: e^{r (T - t)}, ``[T+1]``.
+        reinvested: e^{q dt}, ``[T]``.
+        rate, fee, fixed: cost of a trade: per money, per unit, per trade.
+        liquidate: whether what is held at the end is sold at cost.
+        bounds: of the holding, units.
+        reach: units within which a search for the holdings that the hedge can reach starts.
+        martingale: whether holding the underlying gains nothing on average.
+        premium: received at time 0, money now.
+        owed: what the book owes at the end, of the spot then.
+    """
+
+    scenario: Scenario
+    dates: Floats
+    clock: Floats
+    growth: Floats
+    reinvested: Floats
+    rate: float
+    fee: float
+    fixed: float
+    liquidate: bool
+    bounds: tuple[float, float]
+    reach: float
+    martingale: bool
+    premium: float
+    owed: Callable[[Floats], Floats]
+
+    @property
+    def years(self) -> Floats:
+        """Of variance in each step, ``[T]``."""
+        return np.diff(self.clock)
+
+
+def problem_of(scenario: Scenario) -> Problem:
+    """The problem of a scenario; of its markets' drifts only whether there is any."""
+    market, calendar, hedge = scenario.market, scenario.calendar, scenario.hedges[0]
+    times = calendar.times(1, torch.Generator())
+    clock = calendar.clock(times)
+    at = [*calendar.decisions, calendar.steps]
+    dates = times[at, 0].numpy()
+    limits = scenario.limits[0]
+    assert limits.lower is not None and limits.upper is not None
+    premium = scenario.position.premium
+    if premium == "mark":
+        premium = float(simulate(scenario, 1, torch.Generator().manual_seed(0)).premium[0])
+
+    def owed(spot: Floats) -> Floats:
+        path = Path(times, torch.from_numpy(spot.ravel())[None])
+        legs = scenario.position.legs
+        total = sum(-leg.quantity * leg.claim.payoff(path).numpy() for leg in legs)
+        return np.asarray(total, dtype=np.float64).reshape(spot.shape)
+
+    return Problem(
+        scenario=scenario,
+        dates=dates,
+        clock=(times if clock is None else clock)[at, 0].numpy(),
+        growth=np.exp(market.rate * (dates[-1] - dates)),
+        reinvested=np.exp(market.dividends[0] * np.diff(dates)),
+        rate=sum(c.rate for c in hedge.costs if isinstance(c, ProportionalCost)),
+        fee=sum(c.fee for c in hedge.costs if isinstance(c, PerUnitCost)),
+        fixed=sum(c.fee for c in hedge.costs if isinstance(c, FixedCost)),
+        liquidate=scenario.liquidate,
+        bounds=(limits.lower, limits.upper),
+        reach=BOUND_IN_SIZES * scenario.position.size,
+        martingale=market.drifts[0] == market.rate - market.dividends[0],
+        premium=premium,
+        owed=owed,
+    )
