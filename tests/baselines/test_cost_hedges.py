@@ -281,7 +281,7 @@ class OtherSign(Probe):
         a = self.aversion
         vol = np.maximum(2 * known.vol**2 - zakamouline_vol(known, a) ** 2, 0) ** 0.5
         half = in_instrument(known, zakamouline_width(known, a))
-        return to_edge(known, neutral_at(known, vol, self.name), half), None
+        return to_edge(known, neutral_at(known, vol), half), None
 
 
 @pytest.mark.parametrize("quantity", [-1, 1])
@@ -420,32 +420,32 @@ def test_the_aversion_is_the_objectives_unless_given(kind: str, preset: str) -> 
         (
             "short-straddle-jumps",
             WhalleyWilmottHedge(),
-            "hedger 'whalley-wilmott' needs an aversion and the objective, CVaR 95 %, has none: "
-            "give one, as in whalley-wilmott:aversion=0.1",
+            "hedger 'whalley-wilmott': it needs an aversion and the objective, CVaR 95 %, has "
+            "none: give one, as in aversion=0.1",
         ),
         (
             "short-straddle-jumps",
             ZakamoulineHedge(),
-            "hedger 'zakamouline' needs an aversion and the objective, CVaR 95 %, has none: "
-            "give one, as in zakamouline:aversion=0.1",
+            "hedger 'zakamouline': it needs an aversion and the objective, CVaR 95 %, has none: "
+            "give one, as in aversion=0.1",
         ),
         (
             "american-put",
             LelandHedge(),
-            "hedger 'leland' values the legs at another vol and knows calls and puts, not "
+            "hedger 'leland': it values the legs at another vol and knows calls and puts, not "
             "AmericanPut: take delta, band or whalley-wilmott",
         ),
         (
             "american-put",
             ZakamoulineHedge(aversion=1),
-            "hedger 'zakamouline:aversion=1.0' values the legs at another vol and knows calls and "
-            "puts, not AmericanPut: take delta, band or whalley-wilmott",
+            "hedger 'zakamouline:aversion=1.0': it values the legs at another vol and knows calls "
+            "and puts, not AmericanPut: take delta, band or whalley-wilmott",
         ),
         *(
             (
                 "exchange-option",
                 rule,
-                f"hedger '{rule.name}' is for one asset and the market has 2: take delta, "
+                f"hedger '{rule.name}': it is for one asset and the market has 2: take delta, "
                 "delta:every=... or band",
             )
             for rule in RULES[:4]
