@@ -8,6 +8,7 @@ from .optimal import OptimalHedge
 from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
 from .option_hedges import DeltaGammaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
+from .tuning import TunedHedge, tuned, tuning_paths
 from .whalley_wilmott import WhalleyWilmottHedge
 from .zakamouline import ZakamoulineHedge
 
@@ -24,6 +25,7 @@ __all__ = [
     "OptimalHedge",
     "Optimum",
     "StaticHedge",
+    "TunedHedge",
     "WhalleyWilmottHedge",
     "ZakamoulineHedge",
     "baseline_kinds",
@@ -31,4 +33,6 @@ __all__ = [
     "known_optimum",
     "parse_baseline",
     "solve",
+    "tuned",
+    "tuning_paths",
 ]

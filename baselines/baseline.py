@@ -34,6 +34,15 @@ class Baseline(Kind):
         """Why the rule does not fit the scenario, with the mend; null where it does."""
         return None
 
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """The rule as reports show it, before any tuning."""
+        return (cls(),)
+
+    def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
+        """Options that `tuned` may choose, with where it looks, in the option's unit."""
+        return {}
+
     def act(self, known: Known, state: Any) -> tuple[X, Any]:
         """Target holdings ``[N, K]`` over (t, t+1], and the next state.
 

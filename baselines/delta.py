@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from ..envs.costs import FixedCost, PerUnitCost
 from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import mean_step, several_assets, to_edge
+from .rule_inputs import in_instrument, mean_step, several_assets, to_edge
 
 
 class DeltaHedge(Baseline):
@@ -20,15 +21,17 @@ class DeltaHedge(Baseline):
 
     Delta is the position's at the marked vol. ``move`` is a number of standard deviations of a
     step: the spot must have moved by move sigma sqrt(dt) S since the hedge was last set, S the spot
-    then, sigma the quoted vol now, dt the mean step. Source: Black and Scholes, 1973; for moves
-    Henrotte, "Transaction Costs and Duplication Strategies", 1993. Evidence:
-    tests/baselines/test_baselines.py (hedging error falls as dt^0.5; Derman-Kamal) and
-    test_cost_hedges.py.
+    then, sigma the quoted vol now, dt the mean step. ``target`` is the delta that position and
+    hedge shall have together, in position sizes (the sum of ``|quantity|``), as a desk sets it.
+    Source: Black and Scholes, 1973; for moves Henrotte, "Transaction Costs and Duplication
+    Strategies", 1993. Evidence: tests/baselines/test_baselines.py (hedging error falls as dt^0.5;
+    Derman-Kamal), test_cost_hedges.py and test_vol_hedges.py (targets).
     """
 
     kind: Literal["delta"] = "delta"
     every: Annotated[int, Field(ge=1)] = 1
     move: Annotated[float, Field(ge=0)] | None = None
+    target: float = 0.0
 
     @field_validator("move")
     @classmethod
@@ -40,37 +43,64 @@ class DeltaHedge(Baseline):
             )
         return move
 
+    def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
+        """Every n dates, or the move."""
+        return {"every": (1, len(scenario.calendar.decisions)), "move": (0.1, 10.0)}
+
     def refusal(self, scenario: Scenario) -> str | None:
-        """``move`` is that of one asset."""
-        return None if self.move is None else several_assets(scenario)
+        """``move`` is that of one asset, and so is ``target``."""
+        if self.move is not None:
+            return several_assets(scenario)
+        return _no_single_delta(scenario, self.target)
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h_t = -Delta_t`` at dates 0, every, 2 every ... or after a move; else the last target.
+        """``h_t = target - Delta_t`` at dates 0, every, 2 every ... or after a move; else the last.
 
         So a future that expires in between is replaced at once.
         """
+        wanted = delta_one_only(known, _holding_for(known, self.target))
         if self.move is not None:
-            state = _after_move(self.move, known, state)
+            state = _after_move(self.move, known, wanted, state)
             return state[0], state
-        target = state if known.t % self.every else delta_one_only(known, known.neutral)
-        return target, target
+        chosen = state if known.t % self.every else wanted
+        return chosen, chosen
 
 
 class BandHedge(Baseline):
     """Lets the holding drift within ``width`` of delta; outside, trades to the edge or the centre.
 
-    The width is in position sizes (the sum of ``|quantity|``). Source: Davis, Panas and
-    Zariphopoulou, 1993, for the form with proportional costs, where the edge is right; the centre
-    is where fixed costs dominate. The width is given, not derived.
+    So the delta of position and hedge stays within ``target - width`` and ``target + width``; both
+    are in position sizes (the sum of ``|quantity|``). Source: Davis, Panas and Zariphopoulou, 1993,
+    for the form with proportional costs, where the edge is right; the centre is where fixed costs
+    dominate. The width is given, not derived. Evidence: tests/baselines/test_baselines.py,
+    test_cost_hedges.py and test_vol_hedges.py (target ranges).
     """
 
     kind: Literal["band"] = "band"
     width: Annotated[float, Field(ge=0)] = 0.05
     to: Literal["edge", "centre"] = "edge"
+    target: float = 0.0
+
+    def refusal(self, scenario: Scenario) -> str | None:
+        """``target`` is the delta of one asset."""
+        return _no_single_delta(scenario, self.target)
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """To the edge; where a trade costs something whatever its size, to the centre too."""
+        costs = scenario.costs[scenario.contract.options]
+        fixed = any(
+            isinstance(c, FixedCost) or (isinstance(c, PerUnitCost) and c.minimum) for c in costs
+        )
+        return (cls(), cls(to="centre")) if fixed else (cls(),)
+
+    def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
+        """The width."""
+        return {"width": (0.003, 2.0)}
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h_t = clip(h_{t-1}, -Delta_t - width, -Delta_t + width)``; or ``-Delta_t`` outside."""
-        half, centre = self.width * known.contract.size, known.neutral
+        """``h_t = clip(h_{t-1}, target - Delta_t -+ width)``; or ``target - Delta_t`` outside."""
+        half, centre = self.width * known.contract.size, _holding_for(known, self.target)
         if self.to == "edge":
             return delta_one_only(known, to_edge(known, centre, half)), None
         ops, held = known.ops, known.holding[:, known.contract.options :]
@@ -78,12 +108,28 @@ class BandHedge(Baseline):
         return delta_one_only(known, ops.where(outside, centre, held)), None
 
 
-def _after_move(move: float, known: Known, state: tuple[X, X] | None) -> tuple[X, X]:
-    """The target, and the spot at which it was set."""
-    neutral, spot, ops = delta_one_only(known, known.neutral), known.spot, known.ops
+def _no_single_delta(scenario: Scenario, target: float) -> str | None:
+    """The refusal of a target of several deltas."""
+    count = len(scenario.market.spots)
+    if count == 1 or not target:
+        return None
+    return f"target is the delta of one asset and the market has {count}: leave it out"
+
+
+def _holding_for(known: Known, target: float) -> X:
+    """The delta-one holdings ``[N, D]`` that make the delta ``target`` position sizes."""
+    if not target:
+        return known.neutral
+    units = target * known.contract.size + 0.0 * known.spot
+    return known.neutral + in_instrument(known, units)
+
+
+def _after_move(move: float, known: Known, wanted: X, state: tuple[X, X] | None) -> tuple[X, X]:
+    """The holding, and the spot at which it was set."""
+    spot, ops = known.spot, known.ops
     if state is None:
-        return neutral, spot
-    target, since = state
+        return wanted, spot
+    held, since = state
     far = move * math.sqrt(mean_step(known)) * known.vol * since
     moved = ops.abs(spot - since) >= far
-    return ops.where(moved[:, None], neutral, target), ops.where(moved, spot, since)
+    return ops.where(moved[:, None], wanted, held), ops.where(moved, spot, since)

@@ -1,4 +1,4 @@
-"""Hedges that trade the listed options: position gamma or vega first, then delta."""
+"""Hedges that trade the listed options: position gamma, vega or both first, then delta."""
 
 from __future__ import annotations
 
@@ -7,52 +7,61 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..envs.costs import total_cost
 from ..envs.hedger import Known, stack
 from ..envs.ledger import ordered_sum
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline
+from .rule_inputs import aversions, time_left
 
 TINY = 1e-30  # a squared Greek below it is none; float32 holds it
+COLLINEAR = 1e-6  # of a matrix of trace 1, the determinant below which it has rank 1
+VOL_ERROR = 0.2  # how far the vol, realised or quoted, may be off, as a part of itself
+
+Exposure = tuple[X, X]  # of the position [N] and of each option [N, K], money
 
 
 class OptionHedge(Baseline):
-    """Neutralises one Greek with the options, then delta with the delta-one instruments.
+    """Neutralises Greeks with the options, then delta with the delta-one instruments.
 
-    One Greek leaves several options free: they share it by least squares, the smallest holdings
-    that neutralise it. Near its expiry an option's Greek vanishes and the ratio explodes, so every
-    holding stays within ``cap``. ``fraction`` is the share of the trade to that ratio which is
-    done, and no option is traded until its ratio is off by more than ``band``; both ``cap`` and
-    ``band`` are in position sizes (the sum of ``|quantity|``). Delta is closed at every date, for
-    the options that the limits let it hold, where something closes their asset's delta. A settled
-    option is held no more.
+    The options take the smallest holdings n that leave the least |u|, u = G + A n what is left of
+    the Greeks: exactly none where there are options enough, least squares where they are fewer or
+    collinear. A Greek counts in money for a vol that is off by all of itself: Gamma S^2 sigma^2
+    (T - t) for the realised one from now to the end, vega sigma for the quoted one.
+
+    Near its expiry an option's Greeks vanish and the ratios explode: where a holding would be
+    beyond ``cap`` position sizes (the sum of ``|quantity|``), all are scaled back together. Delta
+    is closed at every date, for the options that the limits let it hold, where something closes
+    their asset's delta. A settled option is held no more.
+
+    With an ``aversion`` a (1 / money) the options are traded only as far as the risk removed is
+    worth its cost. Vols that are off by v = 20 % make a v^2 |u|^2 / 2 of risk; the trade to n costs
+    c and moves u by w, and the share of it with the least risk and cost is done, (-u . w - c / (a
+    v^2)) / |w|^2 within [0, 1]. A cost that is not proportional is spread over the whole trade;
+    that of closing the delta is not counted.
     """
 
-    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     cap: Annotated[float, Field(gt=0)] = 2.0
-    band: Annotated[float, Field(ge=0)] = 0.0
+    aversion: Annotated[float, Field(gt=0)] | None = None
 
     @abstractmethod
-    def exposures(self, known: Known) -> tuple[X, X]:
-        """The Greek of the position, ``[N]``, and of the instruments, ``[N, K]``."""
+    def exposures(self, known: Known) -> tuple[Exposure, ...]:
+        """What is neutralised: one or two Greeks, in money."""
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``n_k = -G g_k / sum_j g_j^2`` of the options, then ``-(Delta + n . delta)``."""
+        """``n = -A^T (A A^T)^+ G`` of the options, then ``-(Delta + n . delta)``."""
         options = self._options(known)
         return stack((*options, *_closing(known, options))), None
 
     def _options(self, known: Known) -> tuple[X, ...]:
         """The option holdings, each ``[N]``, within the scenario's limits."""
-        ops, size, count = known.ops, known.contract.size, known.contract.options
-        greek, each = self.exposures(known)
-        total = ops.maximum(ordered_sum([each[:, k] ** 2 for k in range(count)]), TINY)
-        chosen = []
-        for k, held in enumerate(known.account.holding[:count]):
-            ratio = ops.clip(-greek * each[:, k] / total, -self.cap * size, self.cap * size)
-            mixed = self.fraction * ratio + (1 - self.fraction) * held
-            target = ops.where(ops.abs(ratio - held) > self.band * size, mixed, held)
-            chosen.append(known.scenario.limits[k].apply(target, held, ops))
-        return tuple(chosen)
+        greeks = self.exposures(known)
+        target = _within(self.cap * known.contract.size, _least_squares(known, greeks), known)
+        if self.aversion is not None:
+            target = _worth_it(self.aversion * VOL_ERROR**2, greeks, target, known)
+        limits, held = known.scenario.limits, known.account.holding
+        return tuple(limits[k].apply(n, held[k], known.ops) for k, n in enumerate(target))
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For a scenario with options, whose Greeks are of one asset."""
@@ -70,7 +79,11 @@ class OptionHedge(Baseline):
                 f"position and options are on assets {sorted(assets)}: their Greeks are not of one "
                 "asset and do not add up, so take delta"
             )
-        return None
+        return None if self.aversion is None else _not_the_first_asset(scenario)
+
+    def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
+        """The aversion."""
+        return {"aversion": aversions(scenario)}
 
 
 class DeltaGammaHedge(OptionHedge):
@@ -78,14 +91,14 @@ class DeltaGammaHedge(OptionHedge):
 
     Source: Hull, "Options, Futures, and Other Derivatives", 2021, chapter 19. Evidence:
     tests/baselines/test_greek_hedges.py (the book's Greeks after the trade; what it does to the
-    hedging error).
+    hedging error) and test_option_books.py (the aversion).
     """
 
     kind: Literal["delta-gamma"] = "delta-gamma"
 
-    def exposures(self, known: Known) -> tuple[X, X]:
+    def exposures(self, known: Known) -> tuple[Exposure, ...]:
         """Gamma."""
-        return known.gamma, known.hedge_gamma
+        return (_gamma(known),)
 
 
 class DeltaVegaHedge(OptionHedge):
@@ -95,14 +108,107 @@ class DeltaVegaHedge(OptionHedge):
     neutral book needs no correction for vol that moves with the price.
     Source: Hull, "Options, Futures, and Other Derivatives", 2021, chapter 19; Cao et al., "Gamma
     and vega hedging using deep distributional reinforcement learning", 2023. Evidence:
-    tests/baselines/test_greek_hedges.py (the book's Greeks after the trade; a call under Heston).
+    tests/baselines/test_greek_hedges.py (the book's Greeks after the trade; a call under Heston)
+    and test_option_books.py (the aversion).
     """
 
     kind: Literal["delta-vega"] = "delta-vega"
 
-    def exposures(self, known: Known) -> tuple[X, X]:
+    def exposures(self, known: Known) -> tuple[Exposure, ...]:
         """Vega."""
-        return known.vega, known.hedge_vega
+        return (_vega(known),)
+
+
+class DeltaGammaVegaHedge(OptionHedge):
+    """Makes position gamma and vega, then delta, neutral.
+
+    Two options of different maturities do both. One alone, or several that are collinear, as of
+    one maturity in Black-Scholes, leave the least squares.
+    Source: Hull, "Options, Futures, and Other Derivatives", 2021, section 19.8. Evidence:
+    tests/baselines/test_option_books.py (the book's Greeks after the trade, NumPy's least squares,
+    under Heston against delta-gamma and delta-vega).
+    """
+
+    kind: Literal["delta-gamma-vega"] = "delta-gamma-vega"
+
+    def refusal(self, scenario: Scenario) -> str | None:
+        """It compares Greeks, for which it must know the spot and the vol."""
+        return super().refusal(scenario) or _not_the_first_asset(scenario)
+
+    def exposures(self, known: Known) -> tuple[Exposure, ...]:
+        """Gamma and vega."""
+        return _gamma(known), _vega(known)
+
+
+def _not_the_first_asset(scenario: Scenario) -> str | None:
+    asset = scenario.contract.assets[0]
+    if not asset:
+        return None
+    return (
+        f"options on asset {asset}, and the spot and vol that are known are asset 0's: take "
+        "delta-gamma or delta-vega, without aversion"
+    )
+
+
+def _gamma(known: Known) -> Exposure:
+    """``Gamma S^2 sigma^2 (T - t)``."""
+    unit = (known.spot * known.vol) ** 2 * time_left(known)
+    return known.gamma * unit, known.hedge_gamma * unit[:, None]
+
+
+def _vega(known: Known) -> Exposure:
+    """``vega sigma``."""
+    return known.vega * known.vol, known.hedge_vega * known.vol[:, None]
+
+
+def _least_squares(known: Known, greeks: tuple[Exposure, ...]) -> list[X]:
+    """The smallest holdings, each ``[N]``, of those that leave the least ``|G + A n|``."""
+    ops, count = known.ops, known.contract.options
+    rows = [[each[:, k] for k in range(count)] for _, each in greeks]
+
+    def dot(i: int, j: int) -> X:
+        return ordered_sum([a * b for a, b in zip(rows[i], rows[j], strict=True)])
+
+    if len(greeks) == 1:
+        (own, _), total = greeks[0], ops.maximum(dot(0, 0), TINY)
+        return [-own * a / total for a in rows[0]]
+    (gamma, _), (vega, _) = greeks
+    trace = ops.maximum(dot(0, 0) + dot(1, 1), TINY)
+    p, q, r = dot(0, 0) / trace, dot(0, 1) / trace, dot(1, 1) / trace
+    det = p * r - q * q
+    full, det = det > COLLINEAR, ops.maximum(det, COLLINEAR)
+    # The pseudo-inverse of A A^T: of rank 1 it is the matrix over its squared trace.
+    p, q, r = (ops.where(full, x / det, y) for x, y in ((r, p), (-q, q), (p, r)))
+    first, second = (p * gamma + q * vega) / trace, (q * gamma + r * vega) / trace
+    return [-a * first - b * second for a, b in zip(*rows, strict=True)]
+
+
+def _within(most: float, holdings: list[X], known: Known) -> list[X]:
+    """Scaled back together where one of them is beyond ``most``."""
+    ops = known.ops
+    largest = ops.abs(holdings[0])
+    for n in holdings[1:]:
+        largest = ops.maximum(largest, ops.abs(n))
+    over = largest > most
+    largest = ops.maximum(largest, most)
+    return [ops.where(over, n / largest * most, n) for n in holdings]
+
+
+def _worth_it(price: float, greeks: tuple[Exposure, ...], target: list[X], known: Known) -> list[X]:
+    """The holdings to which the trade is worth its cost; a squared exposure costs ``price / 2``."""
+    ops, held = known.ops, known.account.holding
+    trade = [n - h for n, h in zip(target, held, strict=False)]
+    costs = known.scenario.costs
+    cost = ordered_sum(
+        [total_cost(costs[k], d, known.price[:, k], ops) for k, d in enumerate(trade)]
+    )
+    gain, square = -cost / price, 0.0
+    for own, each in greeks:
+        now = own + ordered_sum([each[:, k] * held[k] for k in range(len(trade))])
+        move = ordered_sum([each[:, k] * d for k, d in enumerate(trade)])
+        gain, square = gain - now * move, square + move * move
+    share = ops.clip(gain / ops.maximum(square, TINY), 0.0, 1.0)
+    return [h + share * d for h, d in zip(held, trade, strict=False)]
 
 
 def _closing(known: Known, options: tuple[X, ...]) -> list[X]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..envs.costs import ProportionalCost
+from ..envs.costs import FixedCost, PerUnitCost, ProportionalCost
 from ..envs.hedger import Known
 from ..envs.instruments import EuropeanOption, Leg
 from ..envs.namespace import X
 from ..envs.objectives import Entropic, MeanVariance
-from ..envs.pricing import black_scholes
+from ..envs.pricing import Greeks, ModelMarking, black_scholes
 from ..envs.scenario import Scenario
 
 
@@ -60,6 +60,20 @@ def proportional_rate(known: Known) -> float:
     return sum(term.rate for term in terms if isinstance(term, ProportionalCost))
 
 
+def unit_cost(known: Known) -> X:
+    """What a unit of the asset costs one way, ``[N]``: lambda S plus the fee a unit."""
+    terms = known.scenario.costs[known.contract.options]
+    fee = sum(term.fee for term in terms if isinstance(term, PerUnitCost))
+    cost = proportional_rate(known) * known.spot
+    return cost + fee / known.hedge_delta[:, known.contract.options] if fee else cost
+
+
+def fixed_fee(known: Known) -> float:
+    """F: what a trade costs whatever its size, money; a commission's minimum is not in it."""
+    terms = known.scenario.costs[known.contract.options]
+    return sum(term.fee for term in terms if isinstance(term, FixedCost))
+
+
 def aversion_of(known: Known, given: float | None) -> float:
     """The aversion in 1 / money: as given, else the objective's, which `no_aversion` has checked.
 
@@ -70,6 +84,12 @@ def aversion_of(known: Known, given: float | None) -> float:
         return given
     assert isinstance(objective, Entropic | MeanVariance)
     return objective.aversion
+
+
+def aversions(scenario: Scenario) -> tuple[float, float]:
+    """Where a tuned aversion is looked for, 1 / money: from bands of hardly any trade to delta."""
+    money = scenario.market.spots[0] * scenario.position.size
+    return 0.1 / money, 1e5 / money
 
 
 def to_edge(known: Known, centre: X, half: X) -> X:
@@ -90,33 +110,64 @@ def neutral_at(known: Known, vol: X) -> X:
     ``vol``, so that it is delta itself where the two are equal, however the position is marked.
     For legs that `no_vanilla_book` has checked.
     """
-    legs = known.scenario.position.legs
-    there, here = _tensor(vol), _tensor(known.vol)
-    change: X = sum(_delta(known, leg, there) - _delta(known, leg, here) for leg in legs)
-    if not isinstance(known.spot, Tensor):
-        change = change.numpy()
-    return known.neutral - in_instrument(known, change)
+    change = _book_delta(known, as_tensor(vol)) - _book_delta(known, as_tensor(known.vol))
+    return known.neutral - in_instrument(known, as_known(known, change))
 
 
-def _delta(known: Known, leg: Leg, vol: Tensor) -> Tensor:
-    """The leg's Black-Scholes delta ``[N]``; once it has been paid the same at every vol."""
+def black_scholes_neutral(known: Known, vol: X) -> X:
+    """The delta-neutral holding ``[N, 1]`` by Black-Scholes at ``vol [N]``, whatever the marking.
+
+    Where the marks are Black-Scholes themselves it is `neutral_at`; marks of the model are put
+    aside. For legs that `no_vanilla_book` has checked.
+    """
+    if not isinstance(known.scenario.marking, ModelMarking):
+        return neutral_at(known, vol)
+    delta = _book_delta(known, as_tensor(vol))
+    return -in_instrument(known, as_known(known, delta))
+
+
+def leg_greeks(known: Known, leg: Leg, vol: Tensor) -> tuple[Greeks, Tensor]:
+    """Black-Scholes Greeks ``[N]`` of one unit of a leg's claim, and its years left ``[1 or N]``.
+
+    Once it has been paid the years are 0, and the delta is the same at every vol.
+    """
     claim, market = leg.claim, known.scenario.market
     assert isinstance(claim, EuropeanOption)
     left = known.time_left if claim.maturity is None else claim.maturity - known.time
-    log_spot = _tensor(known.history("log_spot")[-1])
-    tau = _tensor(left).to(log_spot.dtype)
+    log_spot = as_tensor(known.history("log_spot")[-1])
+    tau = as_tensor(left).to(log_spot.dtype).clamp(min=0)
     greeks = black_scholes(
         log_spot,
         claim.strike,
-        tau.clamp(min=0),
+        tau,
         vol,
         sign=claim.sign,
         rate=market.rate,
         dividend=market.dividends[0],
     )
-    return leg.quantity * greeks.delta
+    return greeks, tau
 
 
-def _tensor(x: X) -> Tensor:
+def as_tensor(x: X) -> Tensor:
     """A copy of an array: torch warns of read-only ones that it shares."""
     return x if isinstance(x, Tensor) else torch.tensor(x)
+
+
+def as_known(known: Known, x: Tensor) -> X:
+    """A tensor as an array of the kind that ``known`` has."""
+    return x if isinstance(known.spot, Tensor) else x.numpy()
+
+
+def _book_delta(known: Known, vol: Tensor) -> Tensor:
+    """Of the legs that have not been paid, ``[N]``."""
+    total: Tensor = sum(  # type: ignore[assignment]
+        leg.quantity * greeks.delta * (tau > soon(known))
+        for leg in known.scenario.position.legs
+        for greeks, tau in [leg_greeks(known, leg, vol)]
+    )
+    return total
+
+
+def soon(known: Known) -> float:
+    """Years so few that a date so near is this one."""
+    return 1e-6 * mean_step(known)

@@ -12,6 +12,7 @@ from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     aversion_of,
+    aversions,
     in_instrument,
     neutral_at,
     no_aversion,
@@ -48,6 +49,10 @@ class ZakamoulineHedge(Baseline):
         """For one asset, and legs that are European options, with an aversion."""
         several = several_assets(scenario)
         return several or no_aversion(scenario, self.aversion) or no_vanilla_book(scenario)
+
+    def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
+        """The aversion."""
+        return {"aversion": aversions(scenario)}
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t = clip(h_{t-1}, -Delta_t(sigma_hat) - H, -Delta_t(sigma_hat) + H)``."""

@@ -24,6 +24,7 @@ class Role(IntEnum):
     POLICY = 2
     EVALUATION = 3
     BOOTSTRAP = 4
+    TUNING = 5
 
 
 def stream_of(seed: int, role: Role, *index: int) -> np.random.SeedSequence:

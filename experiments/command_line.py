@@ -16,8 +16,8 @@ import typer
 
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
-from ..baselines import Baseline, baseline_kinds, parse_baseline
-from ..envs import Hedger, Scenario, dump_scenario, load_scenario, preset_names
+from ..baselines import Baseline, baseline_kinds
+from ..envs import Scenario, dump_scenario, load_scenario, preset_names
 from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
 from ..envs.presets import read_yaml
@@ -25,20 +25,19 @@ from .backtest import backtest
 from .compare import Watch, compare, judge
 from .evaluation import Evaluation, evaluate
 from .evaluation import Report as Evaluating
+from .hedgers import named_hedgers, standard_baselines, untuned_baselines
 from .price_history import from_file, sp500
 from .report import write_report
 from .runs import (
     command,
     folder_name,
     free_folder,
-    load_run,
     refuse_existing,
     train_run,
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
 
-PLAIN = ("none", "static", "delta", "band")  # the rules that fit every scenario
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -74,8 +73,8 @@ Hedgers = Annotated[
     typer.Option(
         "--hedger",
         metavar="NAME",
-        help="A baseline, such as delta:every=5, or a run directory. May be repeated; all "
-        "baselines where none is given.",
+        help="A baseline, such as delta:every=5 or band:width=best, or a run directory. May be "
+        "repeated; all baselines that fit where none is given.",
     ),
 ]
 Steps = Annotated[
@@ -170,9 +169,11 @@ def evaluate_(
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate hedgers on the same fresh paths; none and delta are always among them."""
-    problem, hedgers = _scenario(scenario, sets), _hedgers(hedger)
+    """Evaluate hedgers on the same fresh paths, with none, delta and the optimum if known."""
+    problem = _scenario(scenario, sets)
     with _evaluation_bar(problem.name, paths) as counting:
+        named = named_hedgers(hedger, problem, seed) if hedger else None
+        hedgers = standard_baselines(problem, seed) if named is None else named
         evaluation = evaluate(problem, hedgers, paths, seed, counting)
     _say_evaluations([evaluation], as_json)
 
@@ -235,7 +236,8 @@ def backtest_(
     as_json: AsJson = False,
 ) -> None:
     """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
-    problem, hedgers = _scenario(scenario, sets), _hedgers(hedger)
+    problem = _scenario(scenario, sets)
+    hedgers = named_hedgers(hedger, problem) if hedger else untuned_baselines(problem)
     history = sp500() if data is None else from_file(data, max_gap)
     result = backtest(problem, hedgers, history, days)
     if as_json:
@@ -289,23 +291,6 @@ def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
             raise ValueError(f"--set {item!r}: give key.path=value")
         overrides[key] = value
     return load_scenario(name, overrides)
-
-
-def _hedgers(names: Sequence[str] | None) -> list[Hedger]:
-    """Baselines by name, runs by folder; runs whose names clash are called by their path."""
-    chosen, kinds = names or list(PLAIN), baseline_kinds()
-    runs = {
-        n for n in chosen if n.partition(":")[0] not in kinds and ("/" in n or Path(n).exists())
-    }
-    folders = [Path(run).resolve().name for run in runs]
-
-    def hedger(name: str) -> Hedger:
-        if name not in runs:
-            return parse_baseline(name)
-        short = Path(name).resolve().name
-        return load_run(Path(name), name if folders.count(short) > 1 or short in kinds else short)
-
-    return [hedger(name) for name in chosen]
 
 
 def _catalogue() -> dict[str, dict[str, str]]:

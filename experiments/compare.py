@@ -9,10 +9,11 @@ from pathlib import Path
 from ..agents import AgentSettings, Trained
 from ..agents.monitor import Progress
 from ..agents.policy_figure import policy_map
-from ..baselines import BandHedge, DeltaHedge, NoHedge, StaticHedge
+from ..baselines import DeltaHedge, OptimalHedge, known_optimum
 from ..envs import Hedger, Scenario
 from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
+from .hedgers import standard_baselines
 from .report import Section, write_report
 from .runs import check_run, command, folder_name, refuse_existing, train_run, write_json
 
@@ -30,12 +31,6 @@ class Watch:
 
     training: Callable[[str, int], Progress] | None = None
     evaluation: Callable[[str], EvaluationProgress] | None = None
-
-
-def standard_baselines() -> list[Hedger]:
-    """The hedges every report shows."""
-    rules: list[Hedger] = [NoHedge(), StaticHedge(), DeltaHedge(), DeltaHedge(every=5)]
-    return [*rules, BandHedge(), BandHedge(width=0.2)]
 
 
 def compare(
@@ -116,13 +111,18 @@ def judge(
     progress: EvaluationProgress | None = None,
 ) -> Section:
     """Trained agents, the standard baselines and ``others`` on the same fresh paths."""
-    learned = [each.hedger for each in trained]
+    learned: list[Hedger] = [each.hedger for each in trained]
     known = [hedger.name for hedger in others]
-    baselines = [hedger for hedger in standard_baselines() if hedger.name not in known]
+    baselines = [h for h in standard_baselines(scenario, seed) if h.name not in known]
     hedgers: list[Hedger] = [*baselines, *others, *learned]
     evaluation = evaluate(scenario, hedgers, paths, seed, progress)
-    shown: list[Hedger] = [DeltaHedge(), *learned[:2]]
+    best = [] if known_optimum(scenario) is None else [OptimalHedge()]
+    shown: list[Hedger] = [DeltaHedge(), *best, *learned[:2]]
     notes = []
+    if evaluation.tuned:
+        notes.append(
+            f"Chosen for the lowest risk, on paths of their own: {', '.join(evaluation.tuned)}."
+        )
     if trained:
         notes.append(
             "The policies are those with the lowest risk on a validation set of their own; the "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..baselines import DeltaHedge, NoHedge, OptimalHedge
+from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
 from ..envs.objectives import CVaR, VaR
 from ..envs.stream import Role, generator_of, stream_of
@@ -84,12 +84,20 @@ def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Several hedgers on the same paths of one scenario."""
+    """Several hedgers on the same paths of one scenario.
+
+    Attributes:
+        scenario: what they hedge.
+        paths, seed: how many paths, of which seed.
+        hedgers: their figures.
+        tuned: the names of those with an option that was chosen on other paths.
+    """
 
     scenario: Scenario
     paths: int
     seed: int
     hedgers: tuple[HedgerResult, ...]
+    tuned: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As plain data, for ``--json`` and ``evaluation.json``."""
@@ -99,6 +107,7 @@ class Evaluation:
             "seed": self.seed,
             "objective": self.scenario.objective.label,
             "hedgers": [hedger.document() for hedger in self.hedgers],
+            "tuned": list(self.tuned),
         }
 
     def result(self, name: str) -> HedgerResult:
@@ -115,13 +124,13 @@ class Evaluation:
         return by_name[name]
 
 
-def with_references(hedgers: Sequence[Hedger]) -> list[Hedger]:
-    """None and delta first, then the others.
+def with_references(hedgers: Sequence[Hedger], optimum: bool = False) -> list[Hedger]:
+    """None, delta and, if asked for, the optimum first, then the others.
 
     Raises:
         ValueError: when two hedgers have one name, or another hedger has that of a reference.
     """
-    references: list[Hedger] = [NoHedge(), DeltaHedge()]
+    references: list[Hedger] = [NoHedge(), DeltaHedge(), *([OptimalHedge()] if optimum else [])]
     everyone = references + [hedger for hedger in hedgers if hedger not in references]
     names = [hedger.name for hedger in everyone]
     for name in names:
@@ -137,7 +146,7 @@ def evaluate(
     seed: int = 0,
     progress: Report | None = None,
 ) -> Evaluation:
-    """Evaluate on ``paths`` fresh paths; none and delta are always among the hedgers.
+    """Evaluate on ``paths`` fresh paths; none, delta and a known optimum are always among them.
 
     Paths come in blocks of fixed size with spawned seeds, reduced in a fixed order, and only one
     block and the results are held in memory.
@@ -154,7 +163,7 @@ def evaluate(
             f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
             f"{min(recorded, BLOCK)}, or set market.order to random"
         )
-    everyone = with_references(hedgers)
+    everyone = with_references(hedgers, optimum=known_optimum(scenario) is not None)
     samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
     for block, start in enumerate(range(0, paths, BLOCK)):
         stop = min(start + BLOCK, paths)
@@ -167,7 +176,8 @@ def evaluate(
         )
         if progress is not None:
             progress(stop, paths)
-    return Evaluation(scenario, paths, seed, summarise(scenario, everyone, samples))
+    tuned = tuple(hedger.name for hedger in everyone if isinstance(hedger, TunedHedge))
+    return Evaluation(scenario, paths, seed, summarise(scenario, everyone, samples), tuned)
 
 
 def play(
@@ -177,10 +187,20 @@ def play(
     samples: Sequence[Samples],
     rows: NDArray[np.int64],
 ) -> None:
-    """Hedge one batch and write the results of its first paths to ``rows`` of the samples."""
+    """Hedge one batch and write the results of its first paths to ``rows`` of the samples.
+
+    Raises:
+        ValueError: for a P&L so large that its statistics are no numbers, or from a hedger.
+    """
     for hedger, sample in zip(hedgers, samples, strict=True):
-        with np.errstate(all="ignore"):  # what overflows is refused in `summarise`
+        with np.errstate(all="ignore"):  # what overflows is refused below
             outcome = rollout(scenario, episodes, hedger)
+        if not np.abs(outcome.pnl).max() < LARGEST:  # also where it is NaN
+            raise ValueError(
+                f"scenario {scenario.name!r}: {hedger.name!r} makes or loses more than "
+                f"{LARGEST:g}: its values are out of proportion, look at market, costs and "
+                "quantities"
+            )
         for key in PER_PATH:
             sample[key][rows] = getattr(outcome, key)[: len(rows)]
 
@@ -196,18 +216,8 @@ def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
 def summarise(
     scenario: Scenario, hedgers: Sequence[Hedger], samples: Sequence[Samples]
 ) -> tuple[HedgerResult, ...]:
-    """The figures of hedgers whose samples are on the same paths, none and delta among them.
-
-    Raises:
-        ValueError: for a P&L so large that its statistics are no numbers.
-    """
+    """The figures of hedgers whose samples are on the same paths, none and delta among them."""
     by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
-    for name, sample in by_name.items():
-        if not np.abs(sample["pnl"]).max() < LARGEST:  # also where it is NaN
-            raise ValueError(
-                f"scenario {scenario.name!r}: {name!r} makes or loses more than {LARGEST:g}: its "
-                "values are out of proportion, look at market, costs and quantities"
-            )
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
     best = by_name.get(OptimalHedge().name)

@@ -58,6 +58,7 @@ _COLUMNS: dict[str, Callable[[HedgerResult, int], str]] = {
     "95 %": lambda r, n: _interval(r.risk, n),
     "less delta": lambda r, n: "" if r.versus_delta is None else f"{r.versus_delta.value:+.{n}f}",
     "95 % ": lambda r, n: "" if r.versus_delta is None else _interval(r.versus_delta, n, "+"),
+    "gap": lambda r, n: "" if r.gap_closed is None else f"{100 * r.gap_closed:.1f} %",
     "cost": lambda r, n: f"{r.cost.value:.{n}f}",
     "std": lambda r, n: f"{r.std.value:.{n}f}",
     "CVaR 95": lambda r, n: f"{r.cvar_95.value:.{n}f}",
@@ -70,15 +71,21 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
     """The hedgers, best first: risk and its difference to delta's with intervals, and what fits."""
     width = terminal_width() if width is None else width
     results = sorted(evaluation.hedgers, key=lambda each: each.risk.value)
+    known = any(each.gap_closed is not None for each in results)
+    columns = [name for name in _COLUMNS if known or name != "gap"]
     lines: list[str] = []
-    for count in range(len(_COLUMNS), 3, -1):
-        lines = _table(results, list(_COLUMNS)[:count])
+    for count in range(len(columns), 3, -1):
+        lines = _table(results, columns[:count])
         if max(map(len, lines)) <= width:
             break
     notes = [
         f"risk: {evaluation.scenario.objective.label} of the loss, in money; lower is better.",
         "less delta: risk minus that of delta, on the same paths.",
     ]
+    if known:
+        notes.append("gap: the share of the way from delta to the optimum that is closed.")
+    if evaluation.tuned:
+        notes.append(f"chosen on paths of their own: {', '.join(evaluation.tuned)}.")
     notes += [f"{each.name}: {each.risk.warning}." for each in results if each.risk.warning]
     wrapped = [line for note in notes for line in textwrap.wrap(note, width)]
     return "\n".join([title, "", *lines, "", *wrapped, ""])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+
 from ...envs.scenario import Scenario
 from .exponential import exponential_optimum
 from .optimum import NoKnownOptimumError, Optimum
@@ -24,7 +26,13 @@ def solve(scenario: Scenario) -> Optimum:
     Raises:
         NoKnownOptimumError: a ValueError naming why no optimum is known, and the mend.
     """
-    return exponential_optimum(scenario)
+    with np.errstate(all="ignore"):  # what overflows is refused
+        optimum = exponential_optimum(scenario)
+    if not np.isfinite([optimum.value, optimum.error, optimum.price]).all():
+        raise NoKnownOptimumError(
+            "no known optimum: values are out of proportion: look at market, costs and quantities"
+        )
+    return optimum
 
 
 def bid_ask(scenario: Scenario) -> tuple[float, float]:

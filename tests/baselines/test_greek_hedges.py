@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from deephedge.baselines import Baseline, DeltaHedge, parse_baseline
 from deephedge.baselines.minimum_variance import MinimumVarianceHedge
-from deephedge.baselines.option_hedges import DeltaGammaHedge, DeltaVegaHedge, OptionHedge
+from deephedge.baselines.option_hedges import (
+    DeltaGammaHedge,
+    DeltaGammaVegaHedge,
+    DeltaVegaHedge,
+    OptionHedge,
+)
 from deephedge.envs import Episodes, Known, Scenario, load_scenario, parse_scenario, simulate
 from deephedge.envs.namespace import X
 from deephedge.envs.rollout import Outcome, rollout
@@ -156,12 +161,18 @@ def test_short_call_under_heston() -> None:
 
 @pytest.mark.parametrize(
     "market",
-    [GBM, {"kind": "merton"}, {"kind": "kou"}, {"kind": "regime-switching"}, HESTON | {"rho": 0.0}],
+    [GBM, {"kind": "merton"}, {"kind": "kou"}, {"kind": "regime-switching"}],
     ids=lambda market: market["kind"],
 )
 def test_it_would_be_delta_where_vol_does_not_move_with_the_price(market: Tree) -> None:
     with pytest.raises(ValueError, match="vol does not move with the price, so that it is delta"):
         played(scenario_of(market, FLAT), MinimumVarianceHedge())
+
+
+def test_without_correlation_it_is_delta() -> None:
+    scenario = scenario_of(HESTON | {"rho": 0.0}, FLAT)
+    holdings = [played(scenario, b).holding for b in (MinimumVarianceHedge(), DeltaHedge())]
+    assert np.array_equal(*holdings)
 
 
 def test_it_refuses_what_it_does_not_know() -> None:
@@ -269,30 +280,15 @@ def test_the_limits_of_an_option_leave_delta_closed() -> None:
 
 
 @pytest.mark.parametrize("quantity", [-5.0, 5.0])
-def test_the_cap_and_the_band_are_in_position_sizes(quantity: float) -> None:
+def test_the_cap_is_in_position_sizes(quantity: float) -> None:
     scenario = scenario_of(GBM, FLAT, HALF_YEAR, STOCK, quantity=quantity)
     full = played(scenario, DeltaGammaHedge(cap=100)).holding[..., 0]
     assert np.abs(full).max() > 10
     capped = played(scenario, DeltaGammaHedge(cap=1.5)).holding[..., 0]
     assert np.array_equal(capped, full.clip(-7.5, 7.5))
-    banded = played(scenario, DeltaGammaHedge(cap=1.5, band=0.1)).holding[..., 0]
-    before = np.concatenate([np.zeros_like(banded[:1]), banded[:-1]])
-    off = np.abs(capped - before) > 0.5
-    assert 0.05 < off.mean() < 0.9
-    assert np.array_equal(banded, np.where(off, capped, before))
 
 
-def test_a_fraction_of_the_trade() -> None:
-    scenario = scenario_of(GBM, FLAT, HALF_YEAR, STOCK)
-    full = played(scenario, DeltaVegaHedge()).holding[..., 0]
-    part = played(scenario, DeltaVegaHedge(fraction=0.25)).holding[..., 0]
-    expected = np.zeros_like(full[0])
-    for t in range(63):
-        expected = 0.75 * expected + 0.25 * full[t]
-        assert np.allclose(part[t], expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("baseline", [DeltaGammaHedge(), DeltaVegaHedge(fraction=0.5, band=0.1)])
+@pytest.mark.parametrize("baseline", [DeltaGammaHedge(), DeltaVegaHedge(aversion=1.0)])
 def test_options_that_settle_and_options_that_roll(baseline: OptionHedge) -> None:
     rolled = {"instrument": {"kind": "rolled-option", "option": "put", "tenor": 28 / 364}}
     inside = listed(100.0, 28 / 364)
@@ -347,7 +343,7 @@ def test_without_options_there_is_nothing_to_trade(baseline: OptionHedge) -> Non
 
 EVERY = [
     *(MinimumVarianceHedge(), DeltaGammaHedge(), DeltaVegaHedge()),
-    DeltaVegaHedge(fraction=0.5, cap=0.5, band=0.2),
+    *(DeltaGammaVegaHedge(), DeltaVegaHedge(cap=0.5, aversion=1.0)),
 ]
 
 
@@ -381,11 +377,11 @@ def test_names() -> None:
         ("minimum-variance", MinimumVarianceHedge()),
         ("delta-gamma", DeltaGammaHedge()),
         ("delta-vega:cap=1.5", DeltaVegaHedge(cap=1.5)),
-        ("delta-gamma:fraction=0.5,band=0.1", DeltaGammaHedge(fraction=0.5, band=0.1)),
+        ("delta-gamma-vega:cap=3.0,aversion=0.1", DeltaGammaVegaHedge(cap=3.0, aversion=0.1)),
     ):
         assert parse_baseline(text) == baseline
         assert baseline.name == text
     assert parse_baseline("delta-vega:cap=2") == DeltaVegaHedge()
-    for text in ("delta-vega:cap=0", "delta-gamma:fraction=1.5", "delta-gamma:band=-1"):
+    for text in ("delta-vega:cap=0", "delta-gamma-vega:aversion=0"):
         with pytest.raises(ValueError, match=text):
             parse_baseline(text)

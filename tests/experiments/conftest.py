@@ -13,6 +13,7 @@ import pytest
 
 from deephedge.agents import AgentSettings, agent_settings
 from deephedge.agents import training as training_module
+from deephedge.baselines import tuning
 from deephedge.envs import Scenario, load_scenario
 from deephedge.experiments import command_line, evaluation
 from deephedge.experiments.runs import train_run
@@ -68,6 +69,7 @@ def few_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of evaluation and validation paths that take no time."""
     monkeypatch.setattr(evaluation, "BLOCK", 512)
     monkeypatch.setattr(training_module, "VALIDATION_PATHS", 256)
+    monkeypatch.setattr(tuning, "PATHS", 128)
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_train_writes_the_whole_run(deephedge: Deephedge, tmp_path: Path) -> Non
     assert meta["seed"] == 3 and meta["command"].startswith("deephedge train short-call --agent")
     options = ["--hedger", "new/mine", "--paths", "500", "--seed", "3", "--json"]
     again = good(deephedge("evaluate", "short-call", *FAST, *options))
-    assert again.json["hedgers"][2] == next(h for h in ran.json["hedgers"] if h["name"] == "mine")
+    assert again.json["hedgers"][3] == next(h for h in ran.json["hedgers"] if h["name"] == "mine")
 
 
 def test_runs_are_put_where_there_is_room(deephedge: Deephedge, tmp_path: Path) -> None:
@@ -150,9 +150,9 @@ def test_evaluate(deephedge: Deephedge, finished_run: Path) -> None:
     hedgers = ["--hedger", "band:width=0.2", "--hedger", str(finished_run), "--hedger", "delta"]
     command = ["evaluate", "short-call", *FAST, *hedgers, "--paths", "400"]
     ran = good(deephedge(*command, "--seed", "5", "--json"))
-    assert set(ran.json) == {"scenario", "paths", "seed", "objective", "hedgers"}
+    assert set(ran.json) == {"scenario", "paths", "seed", "objective", "hedgers", "tuned"}
     assert (ran.json["scenario"], ran.json["paths"], ran.json["seed"]) == ("short-call", 400, 5)
-    assert names(ran.json) == ["none", "delta", "band:width=0.2", "finished"]
+    assert names(ran.json) == ["none", "delta", "optimal", "band:width=0.2", "finished"]
     assert ran.err == ""
     assert deephedge(*command, "--seed", "5", "--json").out == ran.out
     assert deephedge(*command, "--seed", "6", "--json").out != ran.out
@@ -161,9 +161,29 @@ def test_evaluate(deephedge: Deephedge, finished_run: Path) -> None:
         assert f"{each['risk']['value']:.4f}" in table
 
 
-def test_without_a_hedger_the_plain_rules_are_evaluated(deephedge: Deephedge) -> None:
+def test_without_a_hedger_every_rule_that_fits_is_evaluated(deephedge: Deephedge) -> None:
     document = good(deephedge("evaluate", "short-call", *FAST, "--paths", "50", "--json")).json
-    assert set(names(document)) == {"none", "delta", "static", "band"}
+    kinds = {name.partition(":")[0] for name in names(document)}
+    assert kinds >= {"none", "delta", "optimal", "static", "band", "leland", "whalley-wilmott"}
+    assert not kinds & {"minimum-variance", "delta-gamma", "delta-vega"}
+    assert {name.partition("=")[0] for name in document["tuned"]} >= {
+        *("band:width", "delta:every", "delta:move", "whalley-wilmott:aversion"),
+    }
+    assert all(each["gap_closed"] is not None for each in document["hedgers"])
+
+
+def test_the_best_value_of_an_option(deephedge: Deephedge) -> None:
+    command = ["evaluate", "short-call", *FAST, "--paths", "50", "--json", "--hedger"]
+    document = good(deephedge(*command, "band:to=centre,width=best")).json
+    (tuned,) = document["tuned"]
+    assert tuned == names(document)[-1] and re.fullmatch(r"band:width=[\d.e-]+,to=centre", tuned)
+    for wrong, why in (
+        ("band:to=best", "'to' is not tuned; of it is: width"),
+        ("none:x=best", "hedger 'none': 'x' is not tuned; of it is: nothing"),
+        ("delta:every=best,move=best", "every and move are to be tuned: choose one"),
+    ):
+        refused = deephedge(*command, wrong)
+        assert refused.code == 2 and why in refused.err
 
 
 def test_names_of_runs(deephedge: Deephedge, finished_run: Path, tmp_path: Path) -> None:
@@ -175,10 +195,10 @@ def test_names_of_runs(deephedge: Deephedge, finished_run: Path, tmp_path: Path)
     document = good(
         deephedge("evaluate", "short-call", *FAST, *chosen, "--paths", "99", "--json")
     ).json
-    assert names(document) == ["none", "delta", "a/ppo", "b/ppo", "b/delta", "band"]
-    learned = [each["mean"] for each in document["hedgers"][2:5]]
+    assert names(document) == ["none", "delta", "optimal", "a/ppo", "b/ppo", "b/delta", "band"]
+    learned = [each["mean"] for each in document["hedgers"][3:6]]
     assert len(set(learned)) == 1
-    assert document["hedgers"][5]["mean"] != learned[0]
+    assert document["hedgers"][6]["mean"] != learned[0]
 
 
 def test_compare(deephedge: Deephedge, tmp_path: Path) -> None:
@@ -260,7 +280,7 @@ class Half(Baseline):
     kind: Literal["part"] = "part"
     share: float = 0.5
 
-    def act(self, known: Known, state: Any) -> tuple[Any, Any]:
+    def holdings(self, known: Known, state: Any) -> tuple[Any, Any]:
         return delta_one_only(known, self.share * known.neutral), None
 """
 
@@ -282,7 +302,7 @@ def test_a_plugin_brings_kinds(deephedge: Deephedge, plugin: str) -> None:
     assert re.search(r"calm +A market that hardly moves\.", listed)
     after = ["--hedger", "part:share=0.25", "--plugin", plugin, "--json"]
     document = good(deephedge("evaluate", "short-call", *calm, *after)).json
-    assert names(document) == ["none", "delta", "part:share=0.25"]
+    assert names(document) == ["none", "delta", "optimal", "part:share=0.25"]
     assert document["hedgers"][0]["std"] < 0.01
     assert sys.modules["numpy"] is np
 

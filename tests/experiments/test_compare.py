@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from deephedge.agents import AgentSettings
-from deephedge.baselines import BandHedge, DeltaHedge
+from deephedge.baselines import BandHedge, DeltaHedge, known_optimum
 from deephedge.envs import Scenario, load_scenario
-from deephedge.experiments.compare import Watch, compare, judge, standard_baselines
+from deephedge.experiments.compare import Watch, compare, judge
 from deephedge.experiments.evaluation import Evaluation, evaluate
+from deephedge.experiments.hedgers import standard_baselines
 from deephedge.experiments.report import Section
 from deephedge.experiments.runs import load_run
 
@@ -22,8 +23,13 @@ Brief = Callable[..., Scenario]
 Tiny = Callable[..., AgentSettings]
 # The package offers the function under the module's name.
 MODULE = importlib.import_module("deephedge.experiments.compare")
-RULES = [baseline.name for baseline in standard_baselines()]
-BASELINES = ["none", "delta", *[name for name in RULES if name not in ("none", "delta")]]
+
+
+def expected(scenario: Scenario, seed: int = 0) -> list[str]:
+    """The baselines of a report: what all are compared with stands first."""
+    first = ["none", "delta", *(["optimal"] if known_optimum(scenario) else [])]
+    names = [hedger.name for hedger in standard_baselines(scenario, seed)]
+    return first + [name for name in names if name not in first]
 
 
 pytestmark = pytest.mark.usefixtures("few_paths")
@@ -76,7 +82,7 @@ def test_every_agent_seed_and_scenario(
     learned = ["ppo-seed3", "ppo-seed4", "a2c-seed3", "a2c-seed4"]
     assert [each.scenario for each in results] == scenarios
     for result in results:
-        assert [each.name for each in result.hedgers] == BASELINES + learned
+        assert [each.name for each in result.hedgers] == expected(result.scenario, 9) + learned
         assert (result.paths, result.seed) == (500, 9)
     documents = json.loads((folder / "evaluation.json").read_text())
     assert documents == [result.document() for result in results]
@@ -98,7 +104,9 @@ def test_every_agent_seed_and_scenario(
     for section, result in zip(sections, results, strict=True):
         assert section.evaluation is result
         assert list(section.maps) == list(section.curves) == learned
-        assert [len(example.holdings) for example in section.examples] == [3, 3, 3]
+        assert [len(example.holdings) for example in section.examples] == [
+            4 if known_optimum(result.scenario) else 3
+        ] * 3
 
 
 def test_the_figures_are_those_of_an_evaluation(
@@ -114,9 +122,15 @@ def test_without_agents_it_compares_the_baselines(
     tmp_path: Path, brief: Brief, reports: list[tuple[Any, ...]]
 ) -> None:
     (result,) = compare([brief()], [], tmp_path / "new" / "c", paths=100)
-    assert [each.name for each in result.hedgers] == BASELINES
+    assert [each.name for each in result.hedgers] == expected(brief())
     assert files(tmp_path / "new" / "c") == {"evaluation.json", "report.html"}
-    assert not reports[0][2][0].notes
+    (note,) = reports[0][2][0].notes
+    assert note.startswith("Chosen for the lowest risk, on paths of their own: delta:every=")
+    assert (
+        result.document()["tuned"]
+        == list(result.tuned)
+        == note.rstrip(".").split(": ", 1)[1].split(", ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +202,9 @@ def test_a_judged_hedger_of_ones_own_takes_the_baseline_s_place(brief: Brief) ->
         return [each.name for each in evaluation.hedgers]
 
     section = judge(brief(), [], paths=100, others=[BandHedge(), BandHedge(width=0.7)])
-    assert sorted(names(section.evaluation)) == sorted([*BASELINES, "band:width=0.7"])
+    assert sorted(names(section.evaluation)) == sorted(
+        [*expected(brief()), "band", "band:width=0.7"]
+    )
     assert (
         names(judge(brief(), [], paths=100, others=[DeltaHedge()]).evaluation).count("delta") == 1
     )

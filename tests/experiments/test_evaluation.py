@@ -95,13 +95,15 @@ def test_progress_is_told_after_every_block() -> None:
     assert told == [(BLOCK, BLOCK + 1), (BLOCK + 1, BLOCK + 1)]
 
 
-def test_none_and_delta_are_always_there_and_once() -> None:
+def test_none_delta_and_a_known_optimum_are_always_there_and_once() -> None:
     def names(*hedgers: Hedger) -> list[str]:
         return [each.name for each in evaluate(SHORT, hedgers, 50).hedgers]
 
-    assert names() == ["none", "delta"]
-    assert names(DeltaHedge(), BandHedge(), NoHedge()) == ["none", "delta", "band"]
-    assert names(DeltaHedge(every=2)) == ["none", "delta", "delta:every=2"]
+    always = ["none", "delta", "optimal"]
+    assert names() == names(OptimalHedge()) == always
+    assert names(DeltaHedge(), BandHedge(), NoHedge()) == [*always, "band"]
+    unknown = evaluate(load_scenario("short-straddle-jumps"), [DeltaHedge(every=2)], 50)
+    assert [each.name for each in unknown.hedgers] == ["none", "delta", "delta:every=2"]
 
 
 @pytest.mark.parametrize("name", ["delta", "none", "half"])
@@ -170,7 +172,7 @@ def width(estimate: Estimate) -> float:
     return estimate.high - estimate.low
 
 
-DOCUMENT = {"scenario", "paths", "seed", "objective", "hedgers"}
+DOCUMENT = {"scenario", "paths", "seed", "objective", "hedgers", "tuned"}
 HEDGER = {
     *("name", "risk", "mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover"),
     *("trades", "effectiveness", "gap_closed", "versus_delta", "intervals", "warning"),

@@ -20,7 +20,7 @@ from deephedge.experiments.evaluation import evaluate, example_paths
 from deephedge.experiments.report import Section, write_report
 
 VOID = {"meta", "wbr", "br", "hr", "img", "input", "link"}
-NAMES = ["none", "delta", "static", "band", "ppo"]
+NAMES = ["none", "delta", "optimal", "static", "band", "ppo"]
 COMMAND = "deephedge compare short-call-jumps --agent ppo"
 
 
@@ -246,14 +246,17 @@ def test_where_no_interval_is_honest_the_report_says_so(plain: Section, tmp_path
         written(tmp_path, replace(plain, evaluation=replace(evaluation, hedgers=tuple(doubtful))))
     )
     shown = [text for text in page.texts["td"] if text.endswith("no interval")]
-    assert len(shown) == 5 + 4 + 4  # risks, differences, standings
+    assert len(shown) == 6 + 5 + 5  # risks, differences, standings
     assert sum(warning in text for text in page.texts["p"]) == 1  # once, for all of them
     assert "effectiveness" not in page.texts["th"]
     assert "no honest interval" in page.texts["section"][0]
 
 
 def test_a_known_optimum_adds_a_column(plain: Section, tmp_path: Path) -> None:
-    assert "gap closed" not in Page(written(tmp_path, plain)).texts["th"]
+    nowhere = [replace(result, gap_closed=None) for result in plain.evaluation.hedgers]
+    unknown = replace(plain.evaluation, hedgers=tuple(nowhere))
+    page = Page(written(tmp_path, replace(plain, evaluation=unknown)))
+    assert "gap closed" not in page.texts["th"]
     results = [replace(r, gap_closed=0.975) for r in plain.evaluation.hedgers[:2]]
     known = replace(
         plain.evaluation, hedgers=(*results, replace(results[0], name="x", gap_closed=None))

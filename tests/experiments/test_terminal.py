@@ -43,8 +43,14 @@ def rows(table: str) -> list[list[str]]:
     ("width", "shown"),
     [
         (60, ["risk", "95 %", "less delta", "95 %"]),
-        (80, ["risk", "95 %", "less delta", "95 %", "cost"]),
-        (150, ["risk", "95 %", "less delta", "95 %", "cost", "std", "CVaR 95", "mean", "trades"]),
+        (85, ["risk", "95 %", "less delta", "95 %", "gap"]),
+        (
+            150,
+            [
+                *("risk", "95 %", "less delta", "95 %", "gap"),
+                *("cost", "std", "CVaR 95", "mean", "trades"),
+            ],
+        ),
     ],
 )
 def test_a_table_shows_what_fits(width: int, shown: list[str], evaluated: Evaluation) -> None:
@@ -68,6 +74,8 @@ def test_the_best_stands_first_and_numbers_are_the_result_s(evaluated: Evaluatio
         expected = [f"{risk.value:.4f}", f"{risk.low:.4f} to {risk.high:.4f}"]
         if versus is not None:
             expected += [f"{versus.value:+.4f}", f"{versus.low:+.4f} to {versus.high:+.4f}"]
+        assert each.gap_closed is not None
+        expected.append(f"{100 * each.gap_closed:.1f} %")
         expected += [f"{x.value:.4f}" for x in (each.cost, each.std, each.cvar_95, each.mean)]
         assert cells == [*expected, f"{each.trades.value:.1f}"]
 
