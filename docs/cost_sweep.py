@@ -15,7 +15,7 @@ from typing import Any
 
 from deephedge import load_scenario
 from deephedge.envs import Scenario
-from deephedge.experiments import evaluate
+from deephedge.experiments import evaluate, statistics
 from deephedge.experiments.hedgers import standard_baselines
 
 RESULTS = Path(__file__).resolve().parent / "results" / "cost-sweep.json"
@@ -44,14 +44,18 @@ def scenario_of(market: str, basis_points: float) -> Scenario:
 
 
 def row(scenario: Scenario) -> dict[str, Any]:
-    """Every rule's risk, whether it is told apart from delta's, and the gap that it closes."""
+    """Every rule's risk beside delta's and that of the best rule, and the gap that it closes."""
     evaluation = evaluate(scenario, standard_baselines(scenario), PATHS)
+    rules = [result for result in evaluation.hedgers if result.name != "optimal"]
+    best = min(rules, key=lambda result: result.risk.value)
     found = {}
     for result in evaluation.hedgers:
         document = result.document()
         kept = ("risk", "versus_delta", "gap_closed", "std", "cost", "warning")
+        above = statistics.difference(scenario.objective, -result.pnl, -best.pnl)
         found[result.name] = {key: document[key] for key in kept} | {
-            "tuned": result.name in evaluation.tuned
+            "tuned": result.name in evaluation.tuned,
+            "versus_best": {"difference": above.value, "low": above.low, "high": above.high},
         }
     return found
 

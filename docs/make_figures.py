@@ -44,7 +44,8 @@ def row(hedger: dict[str, Any]) -> str:
         f"| {hedger['name']} | {risk['value']:.4f} | {interval(risk)} | "
         f"{'' if versus is None else format(versus['difference'], '+.4f')} | "
         f"{'' if versus is None else interval(versus)} | {hedger['std']:.3f} | "
-        f"{hedger['cvar_95']:.3f} | {hedger['cost']:.3f} | {hedger['trades']:.1f} |"
+        f"{hedger['cvar_95']:.3f} | {hedger['cost']:.3f} | {hedger['trades']:.1f} | "
+        f"{'' if hedger['gap_closed'] is None else format(hedger['gap_closed'], '.1%')} |"
     )
 
 
@@ -57,9 +58,12 @@ def interval(figures: dict[str, Any]) -> str:
 
 def table(evaluation: dict[str, Any]) -> list[str]:
     """All hedgers, lowest risk first."""
-    head = "| hedger | risk | 95 % | less delta | 95 %, paired | std | CVaR 95 | cost | trades |"
+    head = (
+        "| hedger | risk | 95 % | less delta | 95 %, paired | std | CVaR 95 | cost | trades | "
+        "gap closed |"
+    )
     hedgers = sorted(evaluation["hedgers"], key=lambda hedger: hedger["risk"]["value"])
-    return [head, "|---|---|---|---|---|---|---|---|---|", *map(row, hedgers)]
+    return [head, "|---|---|---|---|---|---|---|---|---|---|", *map(row, hedgers)]
 
 
 def section(title: str, evaluation: dict[str, Any], command: str) -> list[str]:
@@ -72,7 +76,8 @@ def standing(evaluation: dict[str, Any]) -> str:
     """Whether any rule did better than the learned policies, in a sentence."""
     risks = {hedger["name"]: hedger["risk"]["value"] for hedger in evaluation["hedgers"]}
     learned = [risk for name, risk in risks.items() if name.startswith("ppo")]
-    better = [name for name, risk in risks.items() if risk < min(learned)]
+    rules = {name: risk for name, risk in risks.items() if name != "optimal"}
+    better = [name for name, risk in rules.items() if risk < min(learned)]
     if not better:
         return "No rule had a lower risk than the learned policy."
     return f"Learning loses: {' and '.join(better)} had a lower risk than the learned policy."
@@ -184,9 +189,14 @@ def hagan_cell(row: dict[str, float]) -> str:
 
 def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
+    from baseline_tables import cost_scaling, cost_sweep, optimum_checks
+
     found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
     found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
     found[DOCS / "pricing.md"] = hagan()
+    found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
+    scaling = cost_scaling(load("cost-scaling"))
+    found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found
 
 

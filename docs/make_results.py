@@ -1,4 +1,4 @@
-"""Makes the committed results anew: ``make results``, most of an hour on 2 cores.
+"""Makes the committed results anew: ``make results``, about two hours on 2 cores.
 
 Each file of ``docs/results`` holds the command, the versions and what the command printed with
 ``--json``, or what a script of its own has measured.
@@ -37,7 +37,10 @@ COMMANDS = {
 }
 
 
-SCRIPTS = ("market_checks", "claim_checks", "hagan_error")
+SCRIPTS = (
+    *("market_checks", "claim_checks", "hagan_error"),
+    *("optimum_checks", "cost_scaling", "cost_sweep"),
+)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The optimum's value beside its simulation, and nobody below it: ``python docs/optimum_checks.py``.
+"""The optimum beside its simulation, and nobody below it: ``python docs/optimum_checks.py``.
 
 Writes ``docs/results/optimum.json``: 1,000,000 paths for each of two markets, three books, four
 costs and two or three aversions; about half an hour on two cores.

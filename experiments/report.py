@@ -124,6 +124,7 @@ def _section(section: Section, key: str) -> dict[str, Any]:
         "facts": facts(evaluation.scenario),
         "ranking": _ranking(results, look),
         "details": _details(results),
+        "gap": any(result.gap_closed is not None for result in results),
         "warnings": [f"{', '.join(names)}: {text}." for text, names in warnings.items()],
         "notes": section.notes,
         "groups": _groups(section, look, key),
@@ -153,6 +154,7 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
             "risk_interval": interval(result.risk, of_risk),
             "standing": "reference" if result.name == "delta" else "",
             "sign": "",
+            "gap": "" if result.gap_closed is None else f"{number(100 * result.gap_closed, 1)} %",
         }
         difference = result.versus_delta
         if difference is not None:
@@ -206,9 +208,8 @@ def _details(results: Sequence[HedgerResult]) -> dict[str, Any]:
             else:
                 shown = number(found.value, decimals[name])
                 cells.append((shown, interval(found, decimals[name])))
-        rows.append((result.name, cells, result.gap_closed))
-    closed = any(result.gap_closed is not None for result in results)
-    return {"columns": list(columns.values()), "rows": rows, "gap": closed}
+        rows.append((result.name, cells))
+    return {"columns": list(columns.values()), "rows": rows}
 
 
 def _trainings(section: Section) -> list[tuple[str, str, str, str]]:

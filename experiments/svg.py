@@ -105,13 +105,15 @@ class Pen:
 
 
 def pens(names: Sequence[str]) -> dict[str, Pen]:
-    """A pen for each hedger: delta in ink, none in grey, rules cool, policies warm and heavier."""
+    """A pen for each hedger: rules cool, policies warm, delta and the optimum in ink, none grey."""
     found = {}
     counts = {RULES: 0, POLICIES: 0}
     for i, name in enumerate(names):
         marker = MARKERS[i % len(MARKERS)]
         if name == "delta":
             found[name] = Pen(INK, (0, (5, 1.6)), marker, 1.4)
+        elif name == "optimal":
+            found[name] = Pen(INK, "-", "*", 1.8)
         elif name == "none":
             found[name] = Pen(MUTE, (0, (1, 1.4)), marker, 1.4)
         else:

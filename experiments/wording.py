@@ -57,15 +57,20 @@ def standing(difference: Estimate) -> str:
 def verdict(evaluation: Evaluation) -> str:
     """One sentence: who has the lowest risk, against delta and against the best of the other sort.
 
-    Rules are the baselines, policies everything else. Differences are paired, on the same paths.
+    Rules are the baselines, policies everything else; the optimum is neither but what is left to
+    gain. Differences are paired, on the same paths.
     """
-    ordered = sorted(evaluation.hedgers, key=lambda result: result.risk.value)
+    hedgers = [result for result in evaluation.hedgers if result.name != "optimal"]
+    ordered = sorted(hedgers, key=lambda result: result.risk.value)
     best = ordered[0]
     decimals = digits([result.risk for result in ordered])
     risk = f"{number(best.risk.value, decimals)} {interval(best.risk, decimals)}"
     clauses = [f"{best.name} has the lowest risk, {risk}"]
     if best.versus_delta is not None:
         clauses[0] += f", {_against(best.versus_delta, 'delta', decimals)}"
+    if best.gap_closed is not None and best.name != "delta":
+        share = f"{100 * best.gap_closed:.1f}\u00a0%"
+        clauses[0] += f", which is {share} of the way from delta to the optimum"
     rivals = [result for result in ordered[1:] if is_rule(result.name) != is_rule(best.name)]
     if rivals:
         rival, title = rivals[0], "the best rule" if is_rule(rivals[0].name) else "the best policy"

@@ -1,6 +1,7 @@
 """The verdict says what the numbers say, for better and for worse alike."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -171,3 +172,15 @@ def test_an_interval_or_the_reason_for_none() -> None:
     assert interval(Estimate(0.5, -0.25, 1.0), 1, signed=True) == "[−0.2, +1.0]"
     assert interval(Estimate(0.5, None, None), 2) == "no interval"
     assert interval(Estimate(0.5, 0.5, 0.5), 2) == "on every path"
+
+
+def test_the_optimum_is_what_is_left_to_gain(judge: Judge) -> None:
+    found = judge(ppo=0.3, band=0.1)
+    plain = verdict(found)
+    by_name = {result.name: result for result in found.hedgers}
+    best = replace(by_name["ppo"], name="optimal", gap_closed=1.0)
+    known = [replace(r, gap_closed=0.975 if r.name == "ppo" else 0.5) for r in found.hedgers]
+    said = verdict(replace(found, hedgers=(best, *known)))
+    clause = ", which is 97.5\u00a0% of the way from delta to the optimum"
+    assert said.replace(clause, "") == plain and said.count(clause) == 1
+    assert said.index(clause) < said.index(";")
