@@ -3,12 +3,14 @@
 from .baseline import Baseline, baseline_kinds, parse_baseline
 from .delta import BandHedge, DeltaHedge
 from .leland import LelandHedge
+from .local_risk import LocalRiskHedge
 from .minimum_variance import MinimumVarianceHedge
 from .optimal import OptimalHedge
 from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
 from .option_hedges import DeltaGammaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
 from .tuning import TunedHedge, tuned, tuning_paths
+from .variance_optimal import VarianceOptimalHedge
 from .whalley_wilmott import WhalleyWilmottHedge
 from .zakamouline import ZakamoulineHedge
 
@@ -19,6 +21,7 @@ __all__ = [
     "DeltaHedge",
     "DeltaVegaHedge",
     "LelandHedge",
+    "LocalRiskHedge",
     "MinimumVarianceHedge",
     "NoHedge",
     "NoKnownOptimumError",
@@ -26,6 +29,7 @@ __all__ = [
     "Optimum",
     "StaticHedge",
     "TunedHedge",
+    "VarianceOptimalHedge",
     "WhalleyWilmottHedge",
     "ZakamoulineHedge",
     "baseline_kinds",
