@@ -7,8 +7,10 @@ from .local_risk import LocalRiskHedge
 from .minimum_variance import MinimumVarianceHedge
 from .optimal import OptimalHedge
 from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
-from .option_hedges import DeltaGammaHedge, DeltaVegaHedge
+from .option_hedges import DeltaGammaHedge, DeltaGammaVegaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
+from .static_options import StaticOptionsHedge
+from .super_replication import Bound, SuperReplicationHedge, super_replication
 from .tuning import TunedHedge, tuned, tuning_paths
 from .variance_optimal import VarianceOptimalHedge
 from .whalley_wilmott import WhalleyWilmottHedge
@@ -17,7 +19,9 @@ from .zakamouline import ZakamoulineHedge
 __all__ = [
     "BandHedge",
     "Baseline",
+    "Bound",
     "DeltaGammaHedge",
+    "DeltaGammaVegaHedge",
     "DeltaHedge",
     "DeltaVegaHedge",
     "LelandHedge",
@@ -28,6 +32,8 @@ __all__ = [
     "OptimalHedge",
     "Optimum",
     "StaticHedge",
+    "StaticOptionsHedge",
+    "SuperReplicationHedge",
     "TunedHedge",
     "VarianceOptimalHedge",
     "WhalleyWilmottHedge",
@@ -37,6 +43,7 @@ __all__ = [
     "known_optimum",
     "parse_baseline",
     "solve",
+    "super_replication",
     "tuned",
     "tuning_paths",
 ]

@@ -19,7 +19,7 @@ TINY = 1e-30  # a squared Greek below it is none; float32 holds it
 COLLINEAR = 1e-6  # of a matrix of trace 1, the determinant below which it has rank 1
 VOL_ERROR = 0.2  # how far the vol, realised or quoted, may be off, as a part of itself
 
-Exposure = tuple[X, X]  # of the position [N] and of each option [N, K], money
+Exposure = tuple[X, list[X]]  # of the position and of each option, [N], money
 
 
 class OptionHedge(Baseline):
@@ -30,10 +30,10 @@ class OptionHedge(Baseline):
     collinear. A Greek counts in money for a vol that is off by all of itself: Gamma S^2 sigma^2
     (T - t) for the realised one from now to the end, vega sigma for the quoted one.
 
-    Near its expiry an option's Greeks vanish and the ratios explode: where a holding would be
-    beyond ``cap`` position sizes (the sum of ``|quantity|``), all are scaled back together. Delta
-    is closed at every date, for the options that the limits let it hold, where something closes
-    their asset's delta. A settled option is held no more.
+    Near its expiry an option's Greeks vanish and the ratios explode: a holding that would be beyond
+    ``cap`` position sizes (the sum of ``|quantity|``) stays there, and the other options take what
+    it leaves. Delta is closed at every date, for the options that the limits let it hold, where
+    something closes their asset's delta. A settled option is held no more.
 
     With an ``aversion`` a (1 / money) the options are traded only as far as the risk removed is
     worth its cost. Vols that are off by v = 20 % make a v^2 |u|^2 / 2 of risk; the trade to n costs
@@ -57,7 +57,7 @@ class OptionHedge(Baseline):
     def _options(self, known: Known) -> tuple[X, ...]:
         """The option holdings, each ``[N]``, within the scenario's limits."""
         greeks = self.exposures(known)
-        target = _within(self.cap * known.contract.size, _least_squares(known, greeks), known)
+        target = _capped(self.cap * known.contract.size, greeks, known)
         if self.aversion is not None:
             target = _worth_it(self.aversion * VOL_ERROR**2, greeks, target, known)
         limits, held = known.scenario.limits, known.account.holding
@@ -124,7 +124,7 @@ class DeltaGammaVegaHedge(OptionHedge):
 
     Two options of different maturities do both. One alone, or several that are collinear, as of
     one maturity in Black-Scholes, leave the least squares.
-    Source: Hull, "Options, Futures, and Other Derivatives", 2021, section 19.8. Evidence:
+    Source: Hull, "Options, Futures, and Other Derivatives", 2021, chapter 19. Evidence:
     tests/baselines/test_option_books.py (the book's Greeks after the trade, NumPy's least squares,
     under Heston against delta-gamma and delta-vega).
     """
@@ -153,45 +153,70 @@ def _not_the_first_asset(scenario: Scenario) -> str | None:
 def _gamma(known: Known) -> Exposure:
     """``Gamma S^2 sigma^2 (T - t)``."""
     unit = (known.spot * known.vol) ** 2 * time_left(known)
-    return known.gamma * unit, known.hedge_gamma * unit[:, None]
+    return known.gamma * unit, _options_of(known, known.hedge_gamma * unit[:, None])
 
 
 def _vega(known: Known) -> Exposure:
     """``vega sigma``."""
-    return known.vega * known.vol, known.hedge_vega * known.vol[:, None]
+    return known.vega * known.vol, _options_of(known, known.hedge_vega * known.vol[:, None])
 
 
-def _least_squares(known: Known, greeks: tuple[Exposure, ...]) -> list[X]:
-    """The smallest holdings, each ``[N]``, of those that leave the least ``|G + A n|``."""
+def _options_of(known: Known, instruments: X) -> list[X]:
+    return [instruments[:, k] for k in range(known.contract.options)]
+
+
+def _capped(most: float, greeks: tuple[Exposure, ...], known: Known) -> list[X]:
+    """The least squares within ``most``: what is beyond it stays there and the others go on."""
     ops, count = known.ops, known.contract.options
-    rows = [[each[:, k] for k in range(count)] for _, each in greeks]
+    kept: list[X] = [0.0 * known.spot] * count
+    free: list[X] = [0.0 * known.spot + 1.0] * count
+    for _ in range(count):
+        target = _least_squares(_remaining(greeks, kept, free), known)
+        largest = ops.abs(target[0])
+        for n in target[1:]:
+            largest = ops.maximum(largest, ops.abs(n))
+        over = [(ops.abs(n) == largest) & (largest > most) for n in target]
+        kept = [
+            ops.where(o, ops.clip(n, -most, most), h)
+            for o, n, h in zip(over, target, kept, strict=True)
+        ]
+        free = [ops.where(o, 0.0 * f, f) for o, f in zip(over, free, strict=True)]
+    last = _least_squares(_remaining(greeks, kept, free), known)
+    return [h + n for h, n in zip(kept, last, strict=True)]
 
-    def dot(i: int, j: int) -> X:
-        return ordered_sum([a * b for a, b in zip(rows[i], rows[j], strict=True)])
+
+def _remaining(greeks: tuple[Exposure, ...], kept: list[X], free: list[X]) -> tuple[Exposure, ...]:
+    """What options that are kept leave to those that are still free."""
+    return tuple(
+        (
+            ordered_sum([own, *(h * a for h, a in zip(kept, each, strict=True))]),
+            [f * a for f, a in zip(free, each, strict=True)],
+        )
+        for own, each in greeks
+    )
+
+
+def _least_squares(greeks: tuple[Exposure, ...], known: Known) -> list[X]:
+    """The smallest holdings, each ``[N]``, of those that leave the least ``|G + A n|``."""
+    ops = known.ops
+
+    def dot(a: list[X], b: list[X]) -> X:
+        return ordered_sum([x * y for x, y in zip(a, b, strict=True)])
 
     if len(greeks) == 1:
-        (own, _), total = greeks[0], ops.maximum(dot(0, 0), TINY)
-        return [-own * a / total for a in rows[0]]
-    (gamma, _), (vega, _) = greeks
-    trace = ops.maximum(dot(0, 0) + dot(1, 1), TINY)
-    p, q, r = dot(0, 0) / trace, dot(0, 1) / trace, dot(1, 1) / trace
+        own, each = greeks[0]
+        total = ops.maximum(dot(each, each), TINY)
+        return [-own * a / total for a in each]
+    (gamma, gammas), (vega, vegas) = greeks
+    p, q, r = dot(gammas, gammas), dot(gammas, vegas), dot(vegas, vegas)
+    trace = ops.maximum(p + r, TINY)
+    p, q, r = p / trace, q / trace, r / trace
     det = p * r - q * q
     full, det = det > COLLINEAR, ops.maximum(det, COLLINEAR)
     # The pseudo-inverse of A A^T: of rank 1 it is the matrix over its squared trace.
     p, q, r = (ops.where(full, x / det, y) for x, y in ((r, p), (-q, q), (p, r)))
     first, second = (p * gamma + q * vega) / trace, (q * gamma + r * vega) / trace
-    return [-a * first - b * second for a, b in zip(*rows, strict=True)]
-
-
-def _within(most: float, holdings: list[X], known: Known) -> list[X]:
-    """Scaled back together where one of them is beyond ``most``."""
-    ops = known.ops
-    largest = ops.abs(holdings[0])
-    for n in holdings[1:]:
-        largest = ops.maximum(largest, ops.abs(n))
-    over = largest > most
-    largest = ops.maximum(largest, most)
-    return [ops.where(over, n / largest * most, n) for n in holdings]
+    return [-a * first - b * second for a, b in zip(gammas, vegas, strict=True)]
 
 
 def _worth_it(price: float, greeks: tuple[Exposure, ...], target: list[X], known: Known) -> list[X]:
@@ -204,8 +229,8 @@ def _worth_it(price: float, greeks: tuple[Exposure, ...], target: list[X], known
     )
     gain, square = -cost / price, 0.0
     for own, each in greeks:
-        now = own + ordered_sum([each[:, k] * held[k] for k in range(len(trade))])
-        move = ordered_sum([each[:, k] * d for k, d in enumerate(trade)])
+        now = ordered_sum([own, *(a * h for a, h in zip(each, held, strict=False))])
+        move = ordered_sum([a * d for a, d in zip(each, trade, strict=True)])
         gain, square = gain - now * move, square + move * move
     share = ops.clip(gain / ops.maximum(square, TINY), 0.0, 1.0)
     return [h + share * d for h, d in zip(held, trade, strict=False)]
