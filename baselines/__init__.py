@@ -2,6 +2,8 @@
 
 from .baseline import Baseline, baseline_kinds, parse_baseline
 from .delta import BandHedge, DeltaHedge
+from .hoggard_whalley_wilmott import HoggardWhalleyWilmottHedge
+from .hull_white import HullWhiteHedge
 from .leland import LelandHedge
 from .local_risk import LocalRiskHedge
 from .minimum_variance import MinimumVarianceHedge
@@ -13,6 +15,7 @@ from .static_options import StaticOptionsHedge
 from .super_replication import Bound, SuperReplicationHedge, super_replication
 from .tuning import TunedHedge, tuned, tuning_paths
 from .variance_optimal import VarianceOptimalHedge
+from .vol_forecast import VolForecastHedge
 from .whalley_wilmott import WhalleyWilmottHedge
 from .zakamouline import ZakamoulineHedge
 
@@ -24,6 +27,8 @@ __all__ = [
     "DeltaGammaVegaHedge",
     "DeltaHedge",
     "DeltaVegaHedge",
+    "HoggardWhalleyWilmottHedge",
+    "HullWhiteHedge",
     "LelandHedge",
     "LocalRiskHedge",
     "MinimumVarianceHedge",
@@ -36,6 +41,7 @@ __all__ = [
     "SuperReplicationHedge",
     "TunedHedge",
     "VarianceOptimalHedge",
+    "VolForecastHedge",
     "WhalleyWilmottHedge",
     "ZakamoulineHedge",
     "baseline_kinds",
