@@ -21,7 +21,7 @@ from scipy import stats
 
 from deephedge import load_scenario
 from deephedge.baselines import OptimalHedge, WhalleyWilmottHedge, solve
-from deephedge.baselines.optimum.exponential import BandOptimum
+from deephedge.baselines.optimum.bands import BandOptimum
 from deephedge.envs import Scenario, rollout, simulate
 
 RESULTS = Path(__file__).resolve().parent / "results" / "cost-scaling.json"

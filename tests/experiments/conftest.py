@@ -13,7 +13,7 @@ import pytest
 
 from deephedge.agents import AgentSettings, agent_settings
 from deephedge.agents import training as training_module
-from deephedge.baselines import tuning
+from deephedge.baselines import hull_white, static_options, tuning
 from deephedge.envs import Scenario, load_scenario
 from deephedge.experiments import command_line, evaluation
 from deephedge.experiments.runs import train_run
@@ -70,6 +70,8 @@ def few_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "BLOCK", 512)
     monkeypatch.setattr(training_module, "VALIDATION_PATHS", 256)
     monkeypatch.setattr(tuning, "PATHS", 128)
+    monkeypatch.setattr(hull_white, "FIT_PATHS", 128)
+    monkeypatch.setattr(static_options, "PATHS", 256)
 
 
 @pytest.fixture
