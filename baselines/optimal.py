@@ -12,12 +12,14 @@ from .optimum import NoKnownOptimumError, solve
 
 
 class OptimalHedge(Baseline):
-    """The optimal hedge: under linear costs it trades to the nearest edge of the exact band.
+    """The optimal hedge: to the nearest edge of the exact band; with a fixed fee, to a target.
 
     Sources: Hodges and Neuberger, "Optimal replication of contingent claims under transaction
     costs", 1989; Davis, Panas and Zariphopoulou, "European option pricing with transaction costs",
     1993. The programme and its assumptions: `solve`. Evidence: tests/baselines/test_optimal.py
-    (its simulated risk is the programme's value, and no other hedger's is lower).
+    (its simulated risk is the programme's value, and no other hedger's is lower),
+    test_optimal_fixed_costs.py and test_optimal_states.py (with regimes and Heston's variance,
+    which it is told).
     """
 
     kind: Literal["optimal"] = "optimal"

@@ -15,8 +15,6 @@ Floats = NDArray[np.float64]
 
 POINTS = 1 << 17  # of the Fourier sum: wide enough for exponential tails on a fine lattice
 NOISE = 1e-15  # of the rounding in it, relative to the largest; a cut at 7 leaves out 2e-11
-BLOCK = 128  # rows whose sums share one matrix product
-SMALLEST_EXPONENT = -600.0  # e^-600 has all its digits, e^-740 none
 WIDEST_CUT = 7.0  # standard deviations of a normal law
 
 Steady = GeometricBrownianMotion | Merton | Kou  # log-increments independent, parameters constant
@@ -32,35 +30,6 @@ class Law(NamedTuple):
         """What a step from adjacent ``points`` reaches on a lattice ``stride`` times as dense."""
         last = self.first + len(self.weights) - 1
         return np.arange(points[0] * stride + self.first, points[-1] * stride + last + 1)
-
-    def log_mean(self, exponent: Floats, rows: int, stride: int = 1) -> Floats:
-        """``log sum_k weights_k exp(exponent[i stride + k])``, ``[rows, H]``, i the row.
-
-        Blocks of rows are products with one and the same band matrix.
-        """
-        width, most = len(self.weights), min(BLOCK, rows)
-        band = np.zeros((most, (most - 1) * stride + width))
-        for i, row in enumerate(band):
-            row[i * stride : i * stride + width] = self.weights
-        firsts = range(0, rows, BLOCK)
-        blocks = [
-            _block(exponent[i * stride :], band, min(BLOCK, rows - i), width, stride)
-            for i in firsts
-        ]
-        return np.concatenate(blocks)
-
-
-def _block(exponent: Floats, band: Floats, rows: int, width: int, stride: int) -> Floats:
-    """Rows on one scale; in halves where some are too small on it for the digits of a double."""
-    reach = (rows - 1) * stride + width
-    largest = np.asarray(exponent[:reach].max(axis=0), np.float64)
-    with np.errstate(divide="ignore"):
-        mean = np.log(band[:rows, :reach] @ np.exp(exponent[:reach] - largest))
-    if rows == 1 or mean.min() > SMALLEST_EXPONENT:
-        return np.asarray(largest + mean, np.float64)
-    half = rows // 2
-    upper = _block(exponent[half * stride :], band, rows - half, width, stride)
-    return np.concatenate([_block(exponent, band, half, width, stride), upper])
 
 
 def one_step_law(market: Steady, years: float, step: float, cut: float = WIDEST_CUT) -> Law:

@@ -24,6 +24,7 @@ class Problem:
     Attributes:
         dates: years from the start, ``[T+1]``.
         clock: years of variance from the start, ``[T+1]``.
+        moments: those of all the market's dates, of which ``decisions [T+1]`` are the above.
         growth: e^{r (T - t)}, ``[T+1]``.
         reinvested: e^{q dt}, ``[T]``.
         rate, fee, fixed: cost of a trade: per money, per unit, per trade.
@@ -38,6 +39,8 @@ class Problem:
     scenario: Scenario
     dates: Floats
     clock: Floats
+    moments: Floats
+    decisions: tuple[int, ...]
     growth: Floats
     reinvested: Floats
     rate: float
@@ -61,6 +64,7 @@ def problem_of(scenario: Scenario) -> Problem:
     market, calendar, hedge = scenario.market, scenario.calendar, scenario.hedges[0]
     times = calendar.times(1, torch.Generator())
     clock = calendar.clock(times)
+    moments = (times if clock is None else clock)[:, 0].numpy()
     at = [*calendar.decisions, calendar.steps]
     dates = times[at, 0].numpy()
     limits = scenario.limits[0]
@@ -78,7 +82,9 @@ def problem_of(scenario: Scenario) -> Problem:
     return Problem(
         scenario=scenario,
         dates=dates,
-        clock=(times if clock is None else clock)[at, 0].numpy(),
+        clock=moments[at],
+        moments=moments,
+        decisions=tuple(at),
         growth=np.exp(market.rate * (dates[-1] - dates)),
         reinvested=np.exp(market.dividends[0] * np.diff(dates)),
         rate=sum(c.rate for c in hedge.costs if isinstance(c, ProportionalCost)),
@@ -87,7 +93,8 @@ def problem_of(scenario: Scenario) -> Problem:
         liquidate=scenario.liquidate,
         bounds=(limits.lower, limits.upper),
         reach=BOUND_IN_SIZES * scenario.position.size,
-        martingale=market.drifts[0] == market.rate - market.dividends[0],
+        martingale=market.drifts[0] == market.rate - market.dividends[0]
+        and not any(regime.drift for regime in getattr(market, "regimes", ())),
         premium=premium,
         owed=owed,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ...envs.costs import PerUnitCost, ProportionalCost
+from ...envs.costs import Cost, FixedCost, PerUnitCost, ProportionalCost
 from ...envs.instruments import Call, DigitalCall, DigitalPut, Put, Underlying
+from ...envs.objectives import Entropic
 from ...envs.scenario import Scenario
 
 
@@ -47,9 +49,29 @@ def _refusal_of_hedge(scenario: Scenario) -> str | None:
     return None
 
 
+def refusal_of_objective(scenario: Scenario) -> str | None:
+    """Why wealth matters, with the mend; null where it does not."""
+    if isinstance(scenario.objective, Entropic):
+        return None
+    return (
+        f"objective {kind_of(scenario.objective)}: wealth matters to it and is not in the "
+        "programme: set objective to entropic"
+    )
+
+
 def refusal_of_linear_costs(scenario: Scenario) -> str | None:
     """Why the cost of a trade is not proportional to it, with the mend; null where it is."""
-    for cost in scenario.hedges[0].costs:
+    return _refusal_of_costs(scenario.hedges[0].costs)
+
+
+def refusal_of_costs(scenario: Scenario) -> str | None:
+    """The same beside fixed fees, which the programme of `entropic_optimum` knows."""
+    costs = scenario.hedges[0].costs
+    return _refusal_of_costs([cost for cost in costs if not isinstance(cost, FixedCost)])
+
+
+def _refusal_of_costs(costs: Sequence[Cost]) -> str | None:
+    for cost in costs:
         linear = isinstance(cost, PerUnitCost) and not cost.minimum
         if not linear and not isinstance(cost, ProportionalCost):
             return (

@@ -6,9 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...envs.markets import Heston, RegimeSwitching
 from ...envs.scenario import Scenario
 from .exponential import exponential_optimum
 from .optimum import NoKnownOptimumError, Optimum
+from .state import state_optimum
 
 
 def known_optimum(scenario: Scenario) -> Optimum | None:
@@ -26,8 +28,10 @@ def solve(scenario: Scenario) -> Optimum:
     Raises:
         NoKnownOptimumError: a ValueError naming why no optimum is known, and the mend.
     """
+    stateful = isinstance(scenario.market, Heston | RegimeSwitching)
+    programme = state_optimum if stateful else exponential_optimum
     with np.errstate(all="ignore"):  # what overflows is refused
-        optimum = exponential_optimum(scenario)
+        optimum = programme(scenario)
     if not np.isfinite([optimum.value, optimum.error, optimum.price]).all():
         raise NoKnownOptimumError(
             "no known optimum: values are out of proportion: look at market, costs and quantities"
