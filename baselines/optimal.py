@@ -8,7 +8,7 @@ from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .optimum import NoKnownOptimumError, solve
+from .optimum import NoKnownOptimumError, known_optimum, solve
 
 
 class OptimalHedge(Baseline):
@@ -19,10 +19,16 @@ class OptimalHedge(Baseline):
     1993. The programme and its assumptions: `solve`. Evidence: tests/baselines/test_optimal.py
     (its simulated risk is the programme's value, and no other hedger's is lower),
     test_optimal_fixed_costs.py and test_optimal_states.py (with regimes and Heston's variance,
-    which it is told).
+    which it is told), test_quadratic_hedges.py (quadratic risk) and test_tail_optimum.py (CVaR,
+    mean + c std).
     """
 
     kind: Literal["optimal"] = "optimal"
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """Shown where it is proven; else it is to be asked for."""
+        return () if known_optimum(scenario) is None else (cls(),)
 
     def refusal(self, scenario: Scenario) -> str | None:
         """Where no optimum is known, as `solve` says."""

@@ -55,7 +55,7 @@ def refusal_of_objective(scenario: Scenario) -> str | None:
         return None
     return (
         f"objective {kind_of(scenario.objective)}: wealth matters to it and is not in the "
-        "programme: set objective to entropic"
+        "programme: set objective to entropic, or to quadratic, cvar or mean-std"
     )
 
 

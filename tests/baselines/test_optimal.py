@@ -20,10 +20,13 @@ from deephedge.baselines.optimum import (
     known_optimum,
     solve,
 )
+from deephedge.baselines.optimum.bands import BandOptimum
 from deephedge.baselines.optimum.exponential import Independent
 from deephedge.baselines.optimum.one_step_law import centre, one_step_law
 from deephedge.baselines.optimum.problem import problem_of
 from deephedge.baselines.optimum.programme import backward, grid
+from deephedge.baselines.optimum.quadratic import QuadraticOptimum
+from deephedge.baselines.optimum.tail import TailOptimum
 from deephedge.envs import Episodes, Scenario, load_scenario, rollout, simulate
 from deephedge.envs.markets import GeometricBrownianMotion, Kou, Merton
 
@@ -284,7 +287,10 @@ def test_the_law_of_a_step_is_the_normal_and_mertons_mixture() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "{kind: cvar, level: 0.9}"}, "objective cvar: wealth matters"),
+        (
+            {"objective": "{kind: mean-variance, aversion: 0.1}"},
+            "objective mean-variance: wealth matters",
+        ),
         ({"market.sigma": "{low: 0.1, high: 0.3}"}, "market gbm: its log-increments"),
         ({"market.sigma": "0"}, "market gbm: its log-increments"),
         ({"market": "{kind: sabr}"}, "market sabr: its log-increments"),
@@ -331,3 +337,17 @@ def test_it_is_solved_once() -> None:
     assert solve(load_scenario("short-call")) is solve(load_scenario("short-call"))
     assert known_optimum(load_scenario("short-call")) is solve(load_scenario("short-call"))
     assert replace(solve(load_scenario("short-call"))).error < 1e-4
+
+
+def test_the_objective_chooses_the_programme() -> None:
+    free = {"hedges.0.costs": "[]", "calendar.steps": "3"}
+    for objective, kind in (
+        ("{kind: entropic, aversion: 0.1}", BandOptimum),
+        ("{kind: quadratic}", QuadraticOptimum),
+        ("{kind: cvar, level: 0.5}", TailOptimum),
+    ):
+        scenario = load_scenario("short-call", free | {"objective": objective})
+        assert isinstance(solve(scenario), kind)
+        proven = known_optimum(scenario)
+        assert (proven is None) == (kind is TailOptimum)
+        assert OptimalHedge.variants(scenario) == (() if proven is None else (OptimalHedge(),))

@@ -177,7 +177,10 @@ def test_the_same_in_torch() -> None:
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        (on(two(), objective="{kind: cvar, level: 0.9}"), "objective cvar: wealth matters"),
+        (
+            on(two(), objective="{kind: mean-variance, aversion: 0.1}"),
+            "objective mean-variance: wealth",
+        ),
         (on(two(first=0)), "a regime has sigma 0"),
         (on(heston(theta=0, variance=0)), "market heston: its state is no regime"),
         (on(heston(), loss_limit="5"), "a loss_limit makes wealth matter"),
