@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import itertools
 import json
@@ -10,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from deephedge.baselines import baseline_kinds
 from deephedge.envs.instruments import Claim
 from deephedge.envs.markets import Market
 from deephedge.envs.part import Kind
@@ -103,6 +106,69 @@ def test_every_market_was_measured_and_is_right(root: Path) -> None:
                 assert abs(row["score"]) < 4, row
     ours = {n for n, kind in Market.kinds.items() if kind.__module__.startswith("deephedge.")}
     assert measured == ours - {"replay"}  # which returns what was recorded
+
+
+def result(root: Path, name: str) -> Any:
+    return json.loads((root / f"docs/results/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_optimum_agrees_with_its_simulation_and_nobody_beats_it(root: Path) -> None:
+    """Within 4 standard errors plus its own error, in every case of the issue's matrix."""
+    document = result(root, "optimum")
+    cases = document["cases"]
+    assert document["paths"] == 1_000_000
+    keys = {(c["preset"], c["book"], c["basis_points"], c["aversion"]) for c in cases}
+    assert len(keys) == len(cases) == 4 * (3 * 3 + 3 + 3 + 2)
+    for case in cases:
+        assert abs(case["risk"] - case["value"]) < 4 * case["standard_error"] + case["error"], case
+        assert case["error"] < 0.001 * abs(case["price"])
+        assert len(case["rivals"]) == 10
+        assert min(rival["above"] for rival in case["rivals"].values()) > -4
+
+
+def test_widths_and_prices_approach_their_powers_of_the_cost(root: Path, maker: ModuleType) -> None:
+    """1/3 and 2/3, and the limits of continuous trading, nearer at every finer grid of dates."""
+    tables, document = importlib.import_module("baseline_tables"), result(root, "cost-scaling")
+    off = []
+    for case in document["cases"]:
+        rows = {row["basis_points"]: row for row in case["rows"]}
+        widths = [row["half_width"] / row["half_width_limit"] for row in rows.values()]
+        off.append(
+            [
+                abs(tables.slope(case["rows"], "half_width") - 1 / 3),
+                abs(tables.slope(case["rows"], "premium") - 2 / 3),
+                1 - max(widths),
+                abs(1 - rows[0.5]["premium"] / rows[0.5]["premium_limit"]),
+            ]
+        )
+    assert [case["dates"] for case in document["cases"]] == [30, 120, 480]
+    for coarse, finer in itertools.pairwise(off):
+        assert all(a > b for a, b in zip(coarse, finer, strict=True))
+    assert max(off[-1]) < 0.035
+    shares = [case["share"] for case in document["whalley_wilmott"]]
+    assert shares == sorted(shares) and shares[0] < 0.05 < 0.2 < shares[2]
+
+
+def test_every_rule_was_measured_on_four_markets(root: Path) -> None:
+    document = result(root, "cost-sweep")
+    assert list(document["markets"]) == ["gbm", "merton", "heston", "bates", "heston + call"]
+    kinds = {
+        name.partition(":")[0]
+        for by_cost in document["markets"].values()
+        for found in by_cost.values()
+        for name in found
+    }
+    ours = {n for n, kind in baseline_kinds().items() if kind.__module__.startswith("deephedge.")}
+    assert kinds == ours - {"hoggard-whalley-wilmott"}  # a single call's gamma has one sign
+    heston = document["markets"]["heston"]["0 bp"]
+    assert heston["minimum-variance"]["versus_delta"]["high"] < 0
+
+
+def test_every_rule_has_a_line_in_the_docs(root: Path) -> None:
+    page = (root / "docs/baselines.md").read_text(encoding="utf-8")
+    for name, kind in baseline_kinds().items():
+        if kind.__module__.startswith("deephedge."):
+            assert f"`{name}`" in page, name
 
 
 def test_the_makefile_has_every_word_of_the_readme(root: Path) -> None:
