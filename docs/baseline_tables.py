@@ -16,7 +16,7 @@ def cost_sweep(document: Document) -> str:
         f"the money, {document['paths']:,} paths, in brackets the share of the way from delta to "
         "the optimum. `best` is an option chosen on other paths, for that market and cost. The "
         "rule of lowest risk, but for the optimum, is bold, with those that the paths do not tell "
-        "from it.",
+        "from it. There is no share where the paths do not tell delta from the optimum.",
         "",
     ]
     for market, by_cost in document["markets"].items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
-from ..envs.objectives import CVaR, VaR
+from ..envs.objectives import CVaR, Objective, VaR
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import Tape
 from . import statistics
@@ -41,7 +41,7 @@ class HedgerResult:
         effectiveness: 1 - variance / variance unhedged.
         versus_delta: risk less delta's risk on the same paths; null for delta itself.
         gap_closed: (delta's risk - risk) / (delta's risk - the optimum's), on the same paths; null
-            unless the optimum is among the hedgers and better than delta.
+            unless the optimum is among the hedgers and told apart from delta.
         pnl: of every path.
     """
 
@@ -220,8 +220,7 @@ def summarise(
     by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
-    best = by_name.get(OptimalHedge().name)
-    room = 0.0 if best is None else objective.risk(-delta) - objective.risk(-best["pnl"])
+    room = _room(objective, by_name)
     results = []
     for name, sample in by_name.items():
         pnl, losses = sample["pnl"], -sample["pnl"]
@@ -247,6 +246,15 @@ def summarise(
             )
         )
     return tuple(results)
+
+
+def _room(objective: Objective, by_name: dict[str, Samples]) -> float:
+    """Delta's risk less the optimum's; 0 where there is none, or the paths do not tell them."""
+    best = by_name.get(OptimalHedge().name)
+    if best is None:
+        return 0.0
+    versus = statistics.difference(objective, -by_name["delta"]["pnl"], -best["pnl"])
+    return versus.value if versus.low is None or versus.low > 0 else 0.0
 
 
 @dataclass(frozen=True)
