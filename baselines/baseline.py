@@ -93,13 +93,28 @@ def parse_baseline(text: str) -> Baseline:
         if key in options:
             raise ValueError(f"hedger {text!r}: {key} is given twice")
         words = get_args(kind.model_fields[key].annotation)
-        options[key] = value if value in words else _number(text, key, value)
+        if words and all(isinstance(word, str) for word in words):
+            if value not in words:
+                choose = ", ".join(words)
+                raise ValueError(f"hedger {text!r}: {key}={value!r}: choose one of {choose}")
+            options[key] = value
+        else:
+            options[key] = _number(text, key, value)
+    return checked(kind, options, text)
+
+
+def checked(kind: type[Baseline], options: dict[str, Any], name: str) -> Baseline:
+    """A baseline of a kind from its options.
+
+    Raises:
+        ValueError: in one line that begins with the hedger's ``name``, for an impossible value.
+    """
     try:
         return kind.model_validate(options)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        raise ValueError(f"hedger {text!r}: {key}: {fault['msg'].lower()}") from None
+        raise ValueError(f"hedger {name!r}: {key}: {fault['msg'].lower()}") from None
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

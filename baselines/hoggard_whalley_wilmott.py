@@ -20,7 +20,14 @@ from ..envs.namespace import X
 from ..envs.pricing import ConstantVolMarking, black_scholes
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import as_known, as_tensor, in_instrument, no_vanilla_book, several_assets
+from .rule_inputs import (
+    as_known,
+    as_tensor,
+    charges,
+    in_instrument,
+    no_vanilla_book,
+    several_assets,
+)
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +54,11 @@ class HoggardWhalleyWilmottHedge(Baseline):
     """
 
     kind: Literal["hoggard-whalley-wilmott"] = "hoggard-whalley-wilmott"
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """Shown where trades have a proportional cost: else it is delta."""
+        return (cls(),) if charges(scenario, ProportionalCost) else ()
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For one asset, European options, gamma of both signs, and Le below 1."""

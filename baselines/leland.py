@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from ..envs.costs import ProportionalCost
 from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import mean_step, neutral_at, no_vanilla_book, proportional_rate, several_assets
+from .rule_inputs import (
+    charges,
+    mean_step,
+    neutral_at,
+    no_vanilla_book,
+    proportional_rate,
+    several_assets,
+)
 
 
 class LelandHedge(Baseline):
@@ -26,6 +34,11 @@ class LelandHedge(Baseline):
     """
 
     kind: Literal["leland"] = "leland"
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """Shown where trades have a proportional cost: else it is delta."""
+        return (cls(),) if charges(scenario, ProportionalCost) else ()
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For one asset, and legs that are European options."""

@@ -19,6 +19,7 @@ from ..envs.namespace import X
 from ..envs.pricing import ModelMarking
 from ..envs.scenario import Hedge, Scenario
 from .baseline import Baseline, delta_one_only
+from .optimum import NoKnownOptimumError
 from .optimum.log_spots import at_spot, log_spots
 from .optimum.one_step_law import steady_sigma
 from .optimum.problem import problem_of
@@ -68,7 +69,14 @@ class LocalRiskHedge(Baseline):
             return f"at up_rate {market.up_rate:g} jumps have no variance: set it above 2"
         if not scenario.calendar.fixed:
             return "the calendar's dates differ from path to path: choose a uniform calendar"
-        return _refusal_of_book(scenario)
+        reason = _refusal_of_book(scenario)
+        if reason is not None:
+            return reason
+        try:
+            _table(scenario)
+        except NoKnownOptimumError as error:
+            return str(error)
+        return None
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
         """``h_t`` at the present spot, over a future's own delta.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import UnionType
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,15 @@ def unit_cost(known: Known) -> X:
     fee = sum(term.fee for term in terms if isinstance(term, PerUnitCost))
     cost = proportional_rate(known) * known.spot
     return cost + fee / known.hedge_delta[:, known.contract.options] if fee else cost
+
+
+def charges(scenario: Scenario, kinds: type | UnionType) -> bool:
+    """Whether trading what closes the delta has a cost of these kinds that is not 0."""
+    terms = scenario.costs[scenario.contract.options]
+    return any(
+        isinstance(term, kinds) and (getattr(term, "rate", 0) or getattr(term, "fee", 0))
+        for term in terms
+    )
 
 
 def fixed_fee(known: Known) -> float:

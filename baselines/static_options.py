@@ -14,6 +14,7 @@ from ..envs.constraints import Limits
 from ..envs.episodes import simulate
 from ..envs.hedger import Known, stack
 from ..envs.instruments import Instrument, ListedOption
+from ..envs.markets import Replay
 from ..envs.namespace import X
 from ..envs.rollout import rollout
 from ..envs.scenario import Scenario
@@ -47,6 +48,8 @@ class StaticOptionsHedge(Baseline):
     def refusal(self, scenario: Scenario) -> str | None:
         """For listed options that live to the end of the episode."""
         options = scenario.hedges[: scenario.contract.options]
+        if isinstance(scenario.market, Replay):
+            return "it would be fitted on the recorded paths that judge it: take static"
         if not options:
             return "the scenario has no options to hold: list some in hedges, or take static"
         for k, hedge in enumerate(options):
@@ -96,8 +99,7 @@ def static_weights(scenario: Scenario) -> tuple[float, ...]:
     )
     changes = {"hedges": free, "liquidate": False, "loss_limit": None}
     costless = scenario.model_copy(update=changes)
-    paths = min(PATHS, scenario.market.recorded_paths or PATHS)
-    episodes = simulate(costless, paths, torch.Generator().manual_seed(SEED))
+    episodes = simulate(costless, PATHS, torch.Generator().manual_seed(SEED))
 
     def pnl(k: int | None) -> NDArray[np.float64]:
         total: NDArray[np.float64] = rollout(costless, episodes, _Unit(k)).pnl
@@ -105,7 +107,7 @@ def static_weights(scenario: Scenario) -> tuple[float, ...]:
 
     position = pnl(None)
     units = np.stack([(pnl(k) - position) / PROBE for k in range(len(free))], axis=-1)
-    doubt = DOUBT * scenario.market.spot * np.sqrt(paths) * np.eye(len(free))
+    doubt = DOUBT * scenario.market.spot * np.sqrt(PATHS) * np.eye(len(free))
     known = np.concatenate([position, np.zeros(len(free))])
     q, r = np.linalg.qr(np.concatenate([units, doubt]))
     lower, upper = zip(*((limits.lower, limits.upper) for limits in scenario.limits), strict=True)

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..envs.episodes import Episodes, simulate
 from ..envs.hedger import Known
+from ..envs.markets import Replay
 from ..envs.namespace import X
 from ..envs.rollout import rollout
 from ..envs.scenario import Scenario
 from ..envs.stream import Role, generator_of, stream_of
-from .baseline import Baseline
+from .baseline import Baseline, checked
 
 PATHS = 16_384
 POINTS = 11  # of the first search, over the whole range
@@ -51,12 +52,12 @@ def tuning_paths(scenario: Scenario, seed: int) -> Episodes:
     """Paths to choose on, which no training or evaluation of the seed sees, float64.
 
     Raises:
-        ValueError: for a market whose paths are recorded: there are no others.
+        ValueError: for a market that replays recorded paths: there are no others.
     """
-    if scenario.market.recorded_paths is not None:
+    if isinstance(scenario.market, Replay):
         raise ValueError(
-            "the market's paths are recorded and there are no others to choose on: give the option "
-            "a value, or set market.order to random"
+            "the market replays recorded paths and there are no others to choose on: give the "
+            "option a value"
         )
     return simulate(scenario, PATHS, generator_of(stream_of(seed, Role.TUNING)))
 
@@ -80,7 +81,7 @@ def tuned(rule: Baseline, option: str, scenario: Scenario, episodes: Episodes) -
     seen: dict[float, float] = {}
 
     def candidate(value: float) -> Baseline:
-        return type(rule).model_validate(rule.model_dump() | {option: value})
+        return checked(type(rule), rule.model_dump() | {option: value}, rule.name)
 
     reason = candidate(least).refusal(scenario)
     if reason is not None:

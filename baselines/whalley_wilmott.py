@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..envs.costs import FixedCost, PerUnitCost, ProportionalCost
 from ..envs.hedger import Known
 from ..envs.namespace import Namespace, X
 from ..envs.scenario import Scenario
@@ -13,6 +14,7 @@ from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     aversion_of,
     aversions,
+    charges,
     fixed_fee,
     in_instrument,
     no_aversion,
@@ -50,7 +52,13 @@ class WhalleyWilmottHedge(Baseline):
     """
 
     kind: Literal["whalley-wilmott"] = "whalley-wilmott"
-    aversion: Annotated[float, Field(gt=0, description="1 / money")] | None = None
+    aversion: Annotated[float, Field(gt=0, description="the objective's, 1 / money")] | None = None
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """Shown where trades have a cost that it sees: else it is delta."""
+        seen = charges(scenario, ProportionalCost | PerUnitCost | FixedCost)
+        return (cls(),) if seen else ()
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For one asset, with an aversion."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..envs.costs import ProportionalCost
 from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
@@ -13,6 +14,7 @@ from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     aversion_of,
     aversions,
+    charges,
     in_instrument,
     neutral_at,
     no_aversion,
@@ -43,7 +45,12 @@ class ZakamoulineHedge(Baseline):
     """
 
     kind: Literal["zakamouline"] = "zakamouline"
-    aversion: Annotated[float, Field(gt=0, description="1 / money")] | None = None
+    aversion: Annotated[float, Field(gt=0, description="the objective's, 1 / money")] | None = None
+
+    @classmethod
+    def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
+        """Shown where trades have a proportional cost: else it is delta."""
+        return (cls(),) if charges(scenario, ProportionalCost) else ()
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For one asset, and legs that are European options, with an aversion."""

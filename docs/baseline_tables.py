@@ -83,11 +83,12 @@ def optimum_checks(document: Document) -> str:
     ]
     for case, score in zip(cases, scores, strict=True):
         market = "merton" if case["preset"].endswith("jumps") else "gbm"
-        nearest = case["rivals"][case["nearest"]]
+        rivals = case["rivals"]
+        nearest = min(rivals, key=lambda name: rivals[name]["risk"])
         lines.append(
             f"| {market} | {case['book']} | {case['basis_points']:g} bp | {case['aversion']:g} | "
             f"{case['value']:.5f} | {case['error']:.0e} | {case['risk']:.5f} | {score:+.1f} | "
-            f"{case['delta']:.4f} | `{case['nearest']}` {nearest['risk']:.4f} |"
+            f"{case['delta']:.4f} | `{nearest}` {rivals[nearest]['risk']:.4f} |"
         )
     return "\n".join(lines)
 

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from ..envs import Episodes, Hedger, Scenario, mark
 from ..envs.markets import MarketPaths
 from ..envs.pricing import MarketVolMarking
-from .evaluation import PER_PATH, Evaluation, Samples, play, summarise, with_references
+from .evaluation import (
+    PER_PATH,
+    Evaluation,
+    Samples,
+    play,
+    summarise,
+    tuned_among,
+    with_references,
+)
 from .price_history import SCALE, Contract, PriceHistory, by_steps, contracts
 
 
@@ -83,7 +91,8 @@ def backtest(
             part = [{key: values[chosen] for key, values in sample.items()} for sample in samples]
             results = summarise(scenario, everyone, part)
             by_source[source] = Evaluation(scenario, int(chosen.sum()), 0, results)
-    whole = Evaluation(scenario, len(cut), 0, summarise(scenario, everyone, samples))
+    figures, tuned = summarise(scenario, everyone, samples), tuned_among(everyone)
+    whole = Evaluation(scenario, len(cut), 0, figures, tuned)
     starts = np.array([contract.dates[0] for contract in cut])
     return Backtest(history.name, whole, by_source, starts)
 

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
+from pydantic.fields import FieldInfo
 
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
@@ -319,7 +320,15 @@ def _first_line(thing: type) -> str:
 
 def _options(baseline: type[Baseline]) -> list[str]:
     fields = baseline.model_fields.items()
-    return [f"Option {key}={field.default}." for key, field in fields if key != "kind"]
+    return [f"Option {key}={_choices(field)}." for key, field in fields if key != "kind"]
+
+
+def _choices(field: FieldInfo) -> str:
+    """The default; of a few words all of them, the default first; of none what stands for it."""
+    words = [word for word in get_args(field.annotation) if isinstance(word, str)]
+    if words:
+        return "|".join(sorted(words, key=lambda word: word != field.default))
+    return (field.description or "number") if field.default is None else str(field.default)
 
 
 def _origin(agent: str) -> str:

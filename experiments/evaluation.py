@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
-from ..envs.objectives import CVaR, Objective, VaR
+from ..envs.objectives import CVaR, VaR
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import Tape
 from . import statistics
@@ -41,7 +41,7 @@ class HedgerResult:
         effectiveness: 1 - variance / variance unhedged.
         versus_delta: risk less delta's risk on the same paths; null for delta itself.
         gap_closed: (delta's risk - risk) / (delta's risk - the optimum's), on the same paths; null
-            unless the optimum is among the hedgers and told apart from delta.
+            unless a proven optimum is among the hedgers and told apart from delta.
         pnl: of every path.
     """
 
@@ -131,7 +131,11 @@ def with_references(hedgers: Sequence[Hedger], optimum: bool = False) -> list[He
         ValueError: when two hedgers have one name, or another hedger has that of a reference.
     """
     references: list[Hedger] = [NoHedge(), DeltaHedge(), *([OptimalHedge()] if optimum else [])]
-    everyone = references + [hedger for hedger in hedgers if hedger not in references]
+    everyone = list(references)
+    for hedger in hedgers:
+        rule = hedger.rule if isinstance(hedger, TunedHedge) else hedger
+        if rule not in everyone:  # a tuned rule that comes to another's options is the same rule
+            everyone.append(hedger)
     names = [hedger.name for hedger in everyone]
     for name in names:
         if names.count(name) > 1:
@@ -176,8 +180,13 @@ def evaluate(
         )
         if progress is not None:
             progress(stop, paths)
-    tuned = tuple(hedger.name for hedger in everyone if isinstance(hedger, TunedHedge))
-    return Evaluation(scenario, paths, seed, summarise(scenario, everyone, samples), tuned)
+    figures = summarise(scenario, everyone, samples)
+    return Evaluation(scenario, paths, seed, figures, tuned_among(everyone))
+
+
+def tuned_among(hedgers: Sequence[Hedger]) -> tuple[str, ...]:
+    """The names of those with an option that was chosen on other paths."""
+    return tuple(hedger.name for hedger in hedgers if isinstance(hedger, TunedHedge))
 
 
 def play(
@@ -220,7 +229,7 @@ def summarise(
     by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
-    room = _room(objective, by_name)
+    room = _room(scenario, by_name)
     results = []
     for name, sample in by_name.items():
         pnl, losses = sample["pnl"], -sample["pnl"]
@@ -248,12 +257,12 @@ def summarise(
     return tuple(results)
 
 
-def _room(objective: Objective, by_name: dict[str, Samples]) -> float:
-    """Delta's risk less the optimum's; 0 where there is none, or the paths do not tell them."""
+def _room(scenario: Scenario, by_name: dict[str, Samples]) -> float:
+    """Delta's risk less the optimum's; 0 where none is proven, or the paths do not tell them."""
     best = by_name.get(OptimalHedge().name)
-    if best is None:
+    if best is None or known_optimum(scenario) is None:
         return 0.0
-    versus = statistics.difference(objective, -by_name["delta"]["pnl"], -best["pnl"])
+    versus = statistics.difference(scenario.objective, -by_name["delta"]["pnl"], -best["pnl"])
     return versus.value if versus.low is None or versus.low > 0 else 0.0
 
 

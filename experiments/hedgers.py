@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..baselines import (
     BandHedge,
     Baseline,
@@ -17,6 +19,7 @@ from ..baselines import (
     tuning_paths,
 )
 from ..envs import Hedger, Scenario
+from ..envs.markets import Replay
 from .runs import load_run
 
 BEST = "best"  # the value of an option that is to be tuned
@@ -28,8 +31,13 @@ def standard_baselines(scenario: Scenario, seed: int = 0) -> list[Hedger]:
     A rule whose tuned option has a value by default, such as a band's width, is shown tuned only:
     the default means nothing in the scenario. Where there are no paths to tune on, as it is.
     """
+    with np.errstate(all="ignore"):  # what overflows is refused when it is evaluated
+        return _standard(scenario, seed)
+
+
+def _standard(scenario: Scenario, seed: int) -> list[Hedger]:
     variants = [rule for kind in baseline_kinds().values() for rule in kind.variants(scenario)]
-    recorded = scenario.market.recorded_paths is not None
+    recorded = isinstance(scenario.market, Replay)
     episodes = None if recorded else tuning_paths(scenario, seed)
     shown: list[Hedger] = []
     for rule in variants:

@@ -32,7 +32,7 @@ class Volatility(Dynamics):
     def __init__(self, problem: Problem, market: Heston, nodes: int = NODES) -> None:
         self.problem, self.market = problem, market
         clock = torch.from_numpy(problem.moments)[:, None]
-        _, self.substeps = market._schemes(clock.diff(dim=0), torch.float64)
+        _, self.substeps = market.schemes(clock.diff(dim=0), torch.float64)
         self.grid = np.linspace(*self._range(), nodes)
         self.start = cubic(self._position(np.array([market.variance])), nodes)[:, 0]
         self.shift = np.asarray(np.log(market.spot) + market.drift * problem.dates, np.float64)
@@ -62,7 +62,7 @@ class Volatility(Dynamics):
         return math.sqrt(least), math.sqrt(most)
 
     def _scheme(self, years: float) -> Scheme:
-        return self.market._constants(torch.tensor([years], dtype=torch.float64))
+        return self.market.constants(torch.tensor([years], dtype=torch.float64))
 
     def _position(self, variance: Floats) -> Floats:
         """Among the nodes, 0 to R - 1."""

@@ -57,7 +57,7 @@ def log_spots(
     points = np.arange(whole.first, whole.first + len(whole.weights))
     if len(points) > MOST_POINTS:
         raise NoKnownOptimumError(
-            f"no known optimum: {len(points)} lattice points (at most {MOST_POINTS}) are needed "
+            f"{len(points)} lattice points (at most {MOST_POINTS}) are needed "
             "for the shortest step and the whole law: take fewer dates, or more even ones"
         )
     shift = np.log(market.spot) + market.drift * problem.dates + centre(market) * problem.clock

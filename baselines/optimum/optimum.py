@@ -21,7 +21,8 @@ class Optimum(ABC):
         value: the least risk, money at the end; what `evaluate` estimates for the hedger.
         error: its numerical error.
         price: the indifference premium, money now: with it the book neither raises nor lowers the
-            least risk. Of a short claim the ask; `bid_ask` has both.
+            least risk. Of a short claim the ask; `bid_ask` has both. For quadratic risk, where no
+            premium makes the deal worth nothing, the one that leaves the least risk.
         dates: the number of decision dates, T.
     """
 

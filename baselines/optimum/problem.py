@@ -13,8 +13,12 @@ from ...envs.costs import FixedCost, PerUnitCost, ProportionalCost
 from ...envs.episodes import simulate
 from ...envs.instruments import Path
 from ...envs.scenario import BOUND_IN_SIZES, Scenario
+from .optimum import NoKnownOptimumError
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12  # of a drift, a year
+STARTS = 64  # paths; a start that is drawn shows in one of them
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,11 @@ class Problem:
 
 
 def problem_of(scenario: Scenario) -> Problem:
-    """The problem of a scenario; of its markets' drifts only whether there is any."""
+    """The problem of a scenario; of its markets' drifts only whether there is any.
+
+    Raises:
+        NoKnownOptimumError: where the mark at time 0, and with it the premium, is not one number.
+    """
     market, calendar, hedge = scenario.market, scenario.calendar, scenario.hedges[0]
     times = calendar.times(1, torch.Generator())
     clock = calendar.clock(times)
@@ -69,9 +77,6 @@ def problem_of(scenario: Scenario) -> Problem:
     dates = times[at, 0].numpy()
     limits = scenario.limits[0]
     assert limits.lower is not None and limits.upper is not None
-    premium = scenario.position.premium
-    if premium == "mark":
-        premium = float(simulate(scenario, 1, torch.Generator().manual_seed(0)).premium[0])
 
     def owed(spot: Floats) -> Floats:
         path = Path(times, torch.from_numpy(spot.ravel())[None])
@@ -93,8 +98,21 @@ def problem_of(scenario: Scenario) -> Problem:
         liquidate=scenario.liquidate,
         bounds=(limits.lower, limits.upper),
         reach=BOUND_IN_SIZES * scenario.position.size,
-        martingale=market.drifts[0] == market.rate - market.dividends[0]
+        martingale=abs(market.drifts[0] - market.rate + market.dividends[0]) < ROUNDING
         and not any(regime.drift for regime in getattr(market, "regimes", ())),
-        premium=premium,
+        premium=_premium(scenario),
         owed=owed,
     )
+
+
+def _premium(scenario: Scenario) -> float:
+    if scenario.position.premium != "mark":
+        return scenario.position.premium
+    marks = simulate(scenario, STARTS, torch.Generator().manual_seed(0)).premium
+    if float(marks.max() - marks.min()) > 1e-9 * (1 + float(marks.abs().max())):
+        raise NoKnownOptimumError(
+            f"no known optimum: the premium is the mark and that is from {float(marks.min()):g} to "
+            f"{float(marks.max()):g} by what is drawn at the start: set position.premium to a "
+            "number, or fix the start"
+        )
+    return float(marks[0])

@@ -25,23 +25,32 @@ def known_optimum(scenario: Scenario) -> Optimum | None:
     """
     if isinstance(scenario.objective, CVaR | MeanStd):
         return None
-    try:
-        return solve(scenario)
-    except NoKnownOptimumError:
-        return None
+    found = _solved(scenario)
+    return found if isinstance(found, Optimum) else None
 
 
-@lru_cache(maxsize=32)
 def solve(scenario: Scenario) -> Optimum:
     """The optimum over all hedgers that know the past, on the scenario's dates and in its bounds.
 
     Raises:
         NoKnownOptimumError: a ValueError naming why no optimum is known, and the mend.
     """
+    found = _solved(scenario)
+    if isinstance(found, str):
+        raise NoKnownOptimumError(found)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _solved(scenario: Scenario) -> Optimum | str:
+    """The optimum, or why none is known: that too can take a while to find."""
     with np.errstate(all="ignore"):  # what overflows is refused
-        optimum = _programme(scenario)(scenario)
+        try:
+            optimum = _programme(scenario)(scenario)
+        except NoKnownOptimumError as error:
+            return str(error)
     if not np.isfinite([optimum.value, optimum.error, optimum.price]).all():
-        raise NoKnownOptimumError(
+        return (
             "no known optimum: values are out of proportion: look at market, costs and quantities"
         )
     return optimum

@@ -56,7 +56,7 @@ class SquareRootVariance(Market):
         The mean of exp(log-price) is exact on any dates, and so are E[V] and Var[V]. A step of no
         length changes nothing.
         """
-        schemes, substeps = self._schemes(clock.diff(dim=0), dtype)
+        schemes, substeps = self.schemes(clock.diff(dim=0), dtype)
         log_spot = torch.empty((len(clock), paths), dtype=dtype, device=generator.device)
         variance = torch.empty_like(log_spot)
         log_spot[0], variance[0] = math.log(self.spot), self.variance
@@ -72,15 +72,15 @@ class SquareRootVariance(Market):
             log_spot[t + 1], variance[t + 1] = x, v
         return log_spot, variance
 
-    def _schemes(self, dt: Tensor, dtype: torch.dtype) -> tuple[list[Scheme], int]:
+    def schemes(self, dt: Tensor, dtype: torch.dtype) -> tuple[list[Scheme], int]:
         """The constants of every market step, for the number of substeps that is taken."""
         longest, n = dt.amax() if len(dt) else dt.sum(), self.substeps
-        while self._constants(longest / n).excess() >= 1:
+        while self.constants(longest / n).excess() >= 1:
             n += 1
-        columns = self._constants(dt / n)
+        columns = self.constants(dt / n)
         return [Scheme(*row) for row in zip(*(c.to(dtype) for c in columns), strict=True)], n
 
-    def _constants(self, dt: Tensor) -> Scheme:
+    def constants(self, dt: Tensor) -> Scheme:
         """Andersen's (2008) constants of steps of dt years, float64; K names his."""
         kappa, xi, rho = self.kappa, max(self.vol_of_vol, STILL), self.rho
         decayed = -torch.expm1(-kappa * dt)

@@ -157,9 +157,9 @@ def test_a_step_is_a_martingale_whatever_the_variance(
     """E[S'] / S = 1 by quadrature over z, in both laws; steps that are too long are cut."""
     market = Heston(kappa=1.0, vol_of_vol=vol_of_vol, rho=rho)
     years = torch.tensor([[dt]], dtype=torch.float64)
-    (scheme,), substeps = market._schemes(years, torch.float64)
-    assert market._constants(years / substeps).excess() < 1
-    uncut = market._constants(years).excess() < 1
+    (scheme,), substeps = market.schemes(years, torch.float64)
+    assert market.constants(years / substeps).excess() < 1
+    uncut = market.constants(years).excess() < 1
     assert uncut == (substeps == 1)
     assert uncut or (rho > 0 and dt > 1)
     z = torch.linspace(-37, 37, 60_001, dtype=torch.float64)
@@ -175,7 +175,7 @@ def test_a_step_is_a_martingale_whatever_the_variance(
 def test_the_integral_of_variance_is_right_on_average(dt: float) -> None:
     """Without correlation the log-price's variance over a step is the expected integral of V."""
     market = Heston(kappa=1.7, theta=0.06, rho=0.0)
-    c = market._constants(torch.tensor([dt], dtype=torch.float64))
+    c = market.constants(torch.tensor([dt], dtype=torch.float64))
     for variance in (0.0, 0.02, 0.3):
         law = market.model_copy(update={"variance": variance})
         integral = integrate.quad(lambda t, m=law: moments(m, t)["v"], 0, dt)[0]
