@@ -185,6 +185,7 @@ def test_names() -> None:
         ("delta:evry=5", "hedger 'delta:evry=5': unknown option 'evry': did you mean 'every'?"),
         ("delta:5", "hedger 'delta:5': '5' is not option=value"),
         ("delta:every=", "hedger 'delta:every=': every='' is not a number"),
+        ("band:to=middle", "hedger 'band:to=middle': to='middle': choose one of edge, centre"),
         ("delta:every=five", "hedger 'delta:every=five': every='five' is not a number"),
         ("delta:every=2.5", "hedger 'delta:every=2.5': every: input should be a valid integer"),
         (

@@ -209,3 +209,9 @@ def test_dates_other_than_the_scenarios_are_refused() -> None:
 def test_what_it_refuses(changes: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         played(scenario_of(**changes), LocalRiskHedge(), 4)
+
+
+def test_a_lattice_that_is_too_fine_is_a_refusal_and_no_error() -> None:
+    scenario = load_scenario("short-call-jumps", {"market.sigma": "0.005"})
+    reason = LocalRiskHedge().refusal(scenario)
+    assert reason is not None and "lattice points" in reason and "optimum" not in reason

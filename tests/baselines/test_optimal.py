@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from scipy import stats
 from deephedge.baselines.optimal import OptimalHedge
 from deephedge.baselines.optimum import (
     NoKnownOptimumError,
+    Optimum,
     bid_ask,
     known_optimum,
     solve,
@@ -32,6 +34,8 @@ from deephedge.envs.markets import GeometricBrownianMotion, Kou, Merton
 
 Array = NDArray[np.float64]
 Check = Callable[..., None]
+# The package offers the function under the module's name.
+solving = importlib.import_module("deephedge.baselines.optimum.solve")
 BOOKS = {
     "short call": "[{quantity: -1, claim: {kind: call, strike: 100}}]",
     "long put": "[{quantity: 1, claim: {kind: put, strike: 100}}]",
@@ -351,3 +355,17 @@ def test_the_objective_chooses_the_programme() -> None:
         proven = known_optimum(scenario)
         assert (proven is None) == (kind is TailOptimum)
         assert OptimalHedge.variants(scenario) == (() if proven is None else (OptimalHedge(),))
+
+
+def test_why_none_is_known_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def programme(scenario: Scenario) -> Optimum:
+        asked.append(scenario)
+        raise NoKnownOptimumError("no known optimum: today")
+
+    monkeypatch.setattr(solving, "exponential_optimum", programme)
+    scenario = scenario_of(name="asked twice")
+    assert known_optimum(scenario) is known_optimum(scenario) is None
+    assert OptimalHedge().refusal(scenario) == "no known optimum: today"
+    assert len(asked) == 1

@@ -192,3 +192,15 @@ def test_the_same_in_torch() -> None:
 def test_where_no_optimum_is_known(scenario: Scenario, message: str) -> None:
     with pytest.raises(NoKnownOptimumError, match=message):
         solve(scenario)
+
+
+def test_a_premium_that_depends_on_the_regime_at_the_start_is_refused() -> None:
+    """One number is taken off the value; marked at a constant vol, or from one regime, it is."""
+    drawn = on("{kind: regime-switching}", 3, marking="{kind: market-vol}")
+    with pytest.raises(NoKnownOptimumError, match=r"the mark and that is from .* by what is drawn"):
+        solve(drawn)
+    for mend in ({"position__premium": "2"}, {"marking": "{kind: black-scholes, vol: 0.2}"}):
+        assert solve(
+            on("{kind: regime-switching}", 3, **({"marking": "{kind: market-vol}"} | mend))
+        )
+    assert solve(on("{kind: regime-switching, start: 1}", 3, marking="{kind: market-vol}"))

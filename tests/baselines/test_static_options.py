@@ -14,6 +14,7 @@ from scipy.stats import norm
 from deephedge.baselines import DeltaHedge, parse_baseline
 from deephedge.baselines.static_options import StaticOptionsHedge, static_weights
 from deephedge.envs import Scenario, load_scenario, parse_scenario, simulate
+from deephedge.envs.markets import Replay
 from deephedge.envs.rollout import Outcome, rollout
 
 Array = NDArray[np.float64]
@@ -203,3 +204,11 @@ def test_names_and_refusals() -> None:
             played(scenario, hedge, paths=2)
     later = scenario_of(GBM, [listed(90.0, maturity=0.5), STOCK])
     assert hedge.refusal(later) is None
+
+
+def test_recorded_paths_are_not_fitted_and_judged_at_once() -> None:
+    scenario = load_scenario("static-call-jumps")
+    spot = simulate(scenario, 8, torch.Generator().manual_seed(0)).spot.numpy()
+    recorded = scenario.model_copy(update={"market": Replay(paths=spot)})
+    reason = StaticOptionsHedge().refusal(recorded)
+    assert reason is not None and "recorded paths that judge it" in reason

@@ -9,8 +9,11 @@ from deephedge.baselines import (
     BandHedge,
     Baseline,
     DeltaHedge,
+    HoggardWhalleyWilmottHedge,
+    LelandHedge,
     NoHedge,
     WhalleyWilmottHedge,
+    ZakamoulineHedge,
     tuned,
     tuning_paths,
 )
@@ -87,11 +90,25 @@ def test_what_cannot_be_tuned() -> None:
         tuned(NoHedge(), "width", scenario, episodes)
     with pytest.raises(ValueError, match="'to' is not tuned; of it is: width"):
         tuned(BandHedge(), "to", scenario, episodes)
-    recorded = Replay(
-        paths=np.array([[100.0, 100.0], [101.0, 99.0], [102.0, 98.0]]), order="sequential"
-    )
+    recorded = Replay(paths=np.array([[100.0, 100.0], [101.0, 99.0], [102.0, 98.0]]))
     replay = load_scenario("short-call", {"calendar.steps": "2"}).model_copy(
         update={"market": recorded}
     )
     with pytest.raises(ValueError, match="there are no others to choose on"):
         tuning_paths(replay, 0)
+
+
+def test_a_pair_of_options_that_do_not_go_together_is_one_line() -> None:
+    scenario = load_scenario("short-call", {"calendar.steps": "5"})
+    with pytest.raises(ValueError, match=r"hedger 'delta:every=2': move: with every 2 too") as told:
+        tuned(DeltaHedge(every=2), "move", scenario, tuning_paths(scenario, 0))
+    assert "\n" not in str(told.value)
+
+
+def test_where_no_cost_is_seen_the_rules_that_would_be_delta_are_not_shown() -> None:
+    free = load_scenario("short-call", {"hedges.0.costs": "[]"})
+    fixed = load_scenario("short-call", {"hedges.0.costs": "[{kind: fixed, fee: 0.1}]"})
+    for kind in (LelandHedge, ZakamoulineHedge, HoggardWhalleyWilmottHedge):
+        shown = [bool(kind.variants(s)) for s in (load_scenario("short-call"), free, fixed)]
+        assert shown == [True, False, False]
+    assert [bool(WhalleyWilmottHedge.variants(s)) for s in (free, fixed)] == [False, True]

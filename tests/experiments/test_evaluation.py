@@ -13,7 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from deephedge.baselines import BandHedge, DeltaHedge, NoHedge, OptimalHedge, StaticHedge
+from deephedge.baselines import (
+    BandHedge,
+    DeltaHedge,
+    NoHedge,
+    OptimalHedge,
+    StaticHedge,
+    TunedHedge,
+)
 from deephedge.envs import Episodes, Hedger, Known, load_scenario, parse_scenario, rollout
 from deephedge.experiments import evaluation
 from deephedge.experiments.evaluation import BLOCK, Evaluation, evaluate, example_paths
@@ -276,3 +283,17 @@ def test_the_gap_to_the_optimum_where_it_is_among_the_hedgers() -> None:
     gaps = [results[name].gap_closed for name in ("delta", "optimal")]
     assert gaps == [0.0, 1.0]
     assert 0.9 < (results["band:width=0.2"].gap_closed or 0.0) < 1.0
+
+
+def test_a_tuned_rule_that_comes_to_anothers_options_is_that_rule() -> None:
+    rules = [BandHedge(), TunedHedge(DeltaHedge(), "every"), TunedHedge(BandHedge(), "width")]
+    result = evaluate(SHORT, rules, 50)
+    assert [each.name for each in result.hedgers] == ["none", "delta", "optimal", "band"]
+    assert result.tuned == ()
+
+
+def test_an_optimum_that_is_not_proven_closes_no_gap() -> None:
+    changes = {"objective": "{kind: cvar, level: 0.5}", "calendar.steps": "2"}
+    result = evaluate(load_scenario("short-call", changes), [OptimalHedge()], 2_000)
+    assert result.result("optimal").risk.value < result.result("delta").risk.value
+    assert [each.gap_closed for each in result.hedgers] == [None] * 3
