@@ -15,6 +15,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from ..envs import Scenario, View
 from ..envs.action import DiscreteAction
 from ..envs.rewards import TelescopedReward
+from .deep_hedging import DeepHedging, check_pathwise
 from .exploration import BatchNoise, HedgingDQN
 from .replay import HedgingReplayBuffer
 from .sb3_environment import HedgingVecEnv, as_sb3_env
@@ -29,6 +30,7 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "dqn": HedgingDQN,
     "tqc": TQC,
     "recurrent-ppo": RecurrentPPO,
+    "deep-hedging": DeepHedging,
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 NOISY = ("td3", "ddpg")
@@ -56,18 +58,19 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
         ValueError: when the algorithm cannot give the view's kind of actions.
     """
     view = view_of(scenario, settings)
-    check_actions(settings.algorithm, view)
+    check_fit(scenario, settings)
     env = as_sb3_env(scenario, settings.environments, view)
     kind = ALGORITHMS[settings.algorithm]
     arguments: dict[str, Any] = {
-        "gamma": 1.0,
         "learning_rate": _schedule(settings),
         "device": "cpu",
-        "stats_window_size": settings.environments,
         "policy_kwargs": policy_arguments(settings),
     }
-    if kind is DDPG:
-        del arguments["stats_window_size"]  # the one SB3 class that does not take it
+    if kind is DeepHedging:
+        return DeepHedging("MlpPolicy", env, seed=seed, **(arguments | settings.options))
+    arguments["gamma"] = 1.0
+    if kind is not DDPG:  # the one SB3 class that does not take it
+        arguments["stats_window_size"] = settings.environments
     off_policy = issubclass(kind, OffPolicyAlgorithm)
     arguments |= _off_policy(env, settings) if off_policy else _on_policy(scenario, settings)
     alias = policy_alias(settings.algorithm)
@@ -78,12 +81,16 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
     return model
 
 
-def check_actions(algorithm: str, view: View) -> None:
-    """Refuse a view whose actions the algorithm cannot give.
+def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
+    """Refuse a scenario whose actions the algorithm cannot give or whose P&L it cannot follow.
 
     Raises:
-        ValueError: for continuous actions with DQN, for discrete ones with SAC and its kin.
+        ValueError: for continuous actions with DQN, for discrete ones with SAC and its kin, for a
+            P&L that jumps with the holdings with deep hedging.
     """
+    algorithm, view = settings.algorithm, view_of(scenario, settings)
+    if ALGORITHMS[algorithm] is DeepHedging:
+        check_pathwise(scenario)
     discrete = isinstance(view.action, DiscreteAction)
     if algorithm not in ON_POLICY and discrete != (ALGORITHMS[algorithm] is HedgingDQN):
         has, needs = ("discrete", "continuous") if discrete else ("continuous", "discrete")

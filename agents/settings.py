@@ -38,6 +38,8 @@ class AgentSettings(Part):
         log_std: logarithm of the action noise at the start (PPO, A2C, RecurrentPPO).
         log_std_end: the same at the end; it falls linearly and is not learned. A learned noise
             stays too large, and the best mean under noise is not the best policy without it.
+        validation: multiples of 8,192 paths that the best policy is chosen on. On few paths a
+            noisy policy from the midst of a training looks better than the last.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -58,6 +60,7 @@ class AgentSettings(Part):
     noise: Annotated[float, Field(ge=0)] = 0.0
     log_std: float = -2.5
     log_std_end: float = -4.0
+    validation: Annotated[int, Field(ge=1)] = 1
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @field_validator("algorithm")

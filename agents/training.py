@@ -9,6 +9,8 @@ import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from ..envs import Scenario, View, simulate
 from ..envs.stream import Role, generator_of, stream_of
@@ -58,22 +60,24 @@ def train_agent(
     (tests/agents/test_training.py).
 
     Raises:
-        ValueError: for an objective without a pointwise loss, or actions the algorithm cannot give.
+        ValueError: for an objective without a pointwise loss, and for a scenario that the algorithm
+            does not fit (`check_fit`).
     """
     path_seed, policy_seed = (
         int(stream_of(seed, role).generate_state(1)[0]) for role in (Role.TRAINING, Role.POLICY)
     )
     validation = generator_of(stream_of(seed, Role.VALIDATION))
-    episodes = simulate(scenario, VALIDATION_PATHS, validation, torch.float64)
+    paths = VALIDATION_PATHS * settings.validation
+    episodes = simulate(scenario, paths, validation, torch.float64)
     view = view_of(scenario, settings)
     monitor = RiskMonitor(scenario, view, episodes, settings.steps, progress=progress)
     with global_generators(policy_seed):
         model = make_model(scenario, settings, path_seed)
         model.set_logger(Logger(folder=None, output_formats=list(writers)))
         callbacks: list[BaseCallback] = [monitor]
-        if settings.algorithm not in ON_POLICY:
+        if isinstance(model, OffPolicyAlgorithm):
             callbacks.append(ReplayRate(settings.updates_per_transition))
-        elif isinstance(model.action_space, Box):
+        elif isinstance(model, OnPolicyAlgorithm) and isinstance(model.action_space, Box):
             noise = FallingNoise(settings.log_std, settings.log_std_end, settings.steps)
             callbacks.append(noise)
         model.learn(settings.steps, callback=callbacks, log_interval=log_interval(settings))
@@ -84,5 +88,7 @@ def train_agent(
 
 
 def log_interval(settings: AgentSettings) -> int:
-    """Rollouts (on-policy) or episodes (off-policy) between two dumps of SB3's own log."""
-    return 1 if settings.algorithm in ON_POLICY else 10 * settings.environments
+    """Rollouts (on-policy), updates (pathwise) or episodes (off-policy) between two log dumps."""
+    if settings.algorithm in ON_POLICY:
+        return 1
+    return 10 if settings.algorithm == "deep-hedging" else 10 * settings.environments

@@ -174,7 +174,10 @@ class Known:
         return state
 
     def observe(self, desk: Desk) -> X:
-        """The observation ``[N, F]`` (float32) of a policy that acts through ``desk``."""
+        """The observation ``[N, F]`` of a policy that acts through ``desk``.
+
+        Float32; in torch of the ledger's dtype, so that a float64 gradient loses no digit to it.
+        """
         return self._observed.at(desk, self.t, self.account, self._tape)
 
     def targets(self, desk: Desk, action: X) -> X:
@@ -209,8 +212,8 @@ class Observations:
             for column, value in enumerate(own, start=market.shape[1] - len(own)):
                 observation[:, column] = value
             return observation
-        head = market[:, : market.shape[1] - len(own)]
-        return torch.cat([head, torch.stack(own, -1).to(head.dtype)], -1)
+        head = market[:, : market.shape[1] - len(own)].to(account.wealth.dtype)
+        return torch.cat([head, torch.stack(own, -1)], -1) if own else head
 
 
 def stack(columns: tuple[X, ...]) -> X:

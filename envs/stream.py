@@ -32,9 +32,11 @@ def stream_of(seed: int, role: Role, *index: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=(int(role), *index))
 
 
-def generator_of(seed: np.random.SeedSequence) -> torch.Generator:
+def generator_of(
+    seed: np.random.SeedSequence, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """A torch generator on a stream of its own."""
-    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
 
 
 class EpisodeStream:

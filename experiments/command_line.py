@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, get_args
 
 import typer
 from pydantic.fields import FieldInfo
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
@@ -335,7 +336,10 @@ def _origin(agent: str) -> str:
     ours = __name__.partition(".")[0]
     theirs = next(c for c in ALGORITHMS[agent].__mro__ if not c.__module__.startswith(ours))
     library = theirs.__module__.partition(".")[0].replace("_", "-")
-    return f"{theirs.__name__} of {library}, {agent_settings(agent).steps:,} steps by default"
+    origin = f"{theirs.__name__} of {library}"
+    if theirs is BaseAlgorithm:  # an algorithm of our own
+        origin = _first_line(ALGORITHMS[agent]).rstrip(".")
+    return f"{origin}, {agent_settings(agent).steps:,} steps by default"
 
 
 def _say_json(document: Any) -> None:

@@ -20,7 +20,7 @@ import torch
 from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, TensorBoardOutputFormat
 
 from ..agents import AgentSettings, PolicyHedger, Trained, load_policy, save_policy, train_agent
-from ..agents.factory import check_actions, view_of
+from ..agents.factory import check_fit, view_of
 from ..agents.monitor import Progress
 from ..envs import Scenario, dump_scenario
 from ..envs.action import DiscreteAction
@@ -120,12 +120,12 @@ def check_run(scenario: Scenario, settings: AgentSettings) -> None:
     """Refuse what cannot be trained or saved.
 
     Raises:
-        ValueError: when the algorithm cannot give the view's actions, when there are too many of
-            them, when the objective has no pointwise loss, or when a part of the scenario exists in
+        ValueError: when the algorithm does not fit the scenario, when there are too many actions,
+            when the objective has no pointwise loss, or when a part of the scenario exists in
             Python only.
     """
+    check_fit(scenario, settings)
     view = view_of(scenario, settings)
-    check_actions(settings.algorithm, view)
     if isinstance(view.action, DiscreteAction):
         view.action.table(len(scenario.hedges))
     LearningProblem(scenario, view, NUMPY)

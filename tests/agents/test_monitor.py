@@ -101,7 +101,9 @@ def test_the_best_weights_are_a_copy_that_learning_does_not_touch(
     assert same(kept, watched.monitor.best[1])
 
 
-@pytest.mark.parametrize(("name", "evaluations"), [("ppo", 4), ("ppo", 10), ("sac", 5)])
+@pytest.mark.parametrize(
+    ("name", "evaluations"), [("ppo", 4), ("ppo", 10), ("sac", 5), ("deep-hedging", 5)]
+)
 def test_it_judges_before_during_and_after(
     three_steps: Scenario, tiny: Tiny, name: str, evaluations: int
 ) -> None:
@@ -114,7 +116,7 @@ def test_it_judges_before_during_and_after(
     assert all(0 <= s - k * stretch < 48 for k, s in enumerate(found))
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "td3", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "td3", "dqn", "deep-hedging"])
 def test_watching_changes_nothing(three_steps: Scenario, tiny: Tiny, name: str) -> None:
     """However often it judges, the same weights are learned."""
     settings = tiny(name, steps=16 * 3 * 6)

@@ -11,7 +11,7 @@ from deephedge.agents import AgentSettings, agent_names, agent_settings
 from deephedge.agents.factory import ALGORITHMS
 from deephedge.envs.action import BandAction, DiscreteAction
 
-NAMES = ["ppo", "a2c", "recurrent-ppo", "sac", "tqc", "td3", "ddpg", "dqn"]
+NAMES = ["ppo", "a2c", "recurrent-ppo", "sac", "tqc", "td3", "ddpg", "dqn", "deep-hedging"]
 
 
 def test_every_algorithm_has_its_defaults() -> None:
@@ -88,6 +88,7 @@ def test_an_unknown_agent_is_refused_with_the_nearest(name: str, message: str) -
         {"collect_steps": 0},
         {"warmup_episodes": -1},
         {"noise": -0.1},
+        {"validation": 0},
         {"log_std": float("inf")},
         {"log_std_end": float("nan")},
         {"action": {"kind": "nothing"}},

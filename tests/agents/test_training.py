@@ -93,7 +93,7 @@ def test_training_takes_early_ends(tiny: Tiny) -> None:
         assert np.isfinite(result.risk)
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "td3", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "td3", "dqn", "deep-hedging"])
 def test_one_seed_gives_one_policy(three_steps: Scenario, tiny: Tiny, name: str) -> None:
     """To the last bit, whatever state the global generators were in; another seed, another."""
     settings = tiny(name, steps=16 * 3 * 5)
@@ -107,7 +107,7 @@ def test_one_seed_gives_one_policy(three_steps: Scenario, tiny: Tiny, name: str)
     assert len(differences(one, other)) > 2
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "sac", "dqn", "deep-hedging"])
 def test_training_leaves_the_global_generators_alone(
     three_steps: Scenario, tiny: Tiny, name: str
 ) -> None:
@@ -142,6 +142,21 @@ def test_validation_is_on_paths_that_are_not_trained_on(
     ppo, a2c, other = seen.values()
     np.testing.assert_array_equal(ppo, a2c)
     assert not np.array_equal(ppo, other)
+
+
+@pytest.mark.parametrize("multiple", [1, 3])
+def test_an_agent_may_be_judged_on_more_paths(
+    three_steps: Scenario, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, multiple: int
+) -> None:
+    judged: list[int] = []
+
+    class Spy(RiskMonitor):
+        def _on_training_end(self) -> None:
+            judged.append(self.episodes.paths)
+
+    monkeypatch.setattr(training_module, "RiskMonitor", Spy)
+    train_agent(three_steps, tiny("ppo", steps=48, validation=multiple))
+    assert judged == [256 * multiple]
 
 
 def test_the_hedger_plays_the_policy_that_was_best(three_steps: Scenario, tiny: Tiny) -> None:

@@ -1,0 +1,213 @@
+"""Deep hedging: the gradient of the risk, path by path, through the ledger to the policy."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
+from torch import Tensor, nn
+
+from ..envs import Episodes, Known, Scenario, rollout, simulate
+from ..envs.desk import Desk
+from ..envs.namespace import SCALAR, TORCH
+from ..envs.stream import Role, generator_of, stream_of
+from .pathwise_policy import PathwisePolicy
+from .random_state import global_generators
+from .sb3_environment import HedgingVecEnv
+
+SMALL_TRADE = 1e-12  # units; a cost that is still there jumps, even a root's is at a millionth
+CLIPPED_NORM = 1.0  # of the gradient of the loss in money scales
+
+
+class DeepHedging(BaseAlgorithm):
+    """Pathwise gradient of the scenario's risk through the ledger.
+
+    Every update plays one fresh episode on each of the environment's ``n`` paths and follows the
+    gradient of ``mean l_theta(L)``, theta refitted to that batch. It is an SB3 algorithm in all but
+    where its gradient comes from: ``learn``, ``predict``, ``save``, ``load``, callbacks, logger.
+    A step is a path's step.
+
+    Source: Buehler, Gonon, Teichmann, Wood, "Deep hedging", 2019, section 4.
+    Evidence: tests/agents/test_deep_hedging.py (gradient against central differences, a closed
+    form, the gap to the optimum).
+
+    Raises:
+        ValueError: where the risk has a jump in the holdings (`check_pathwise`).
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PathwisePolicy}
+    policy: PathwisePolicy
+    gamma = 1.0
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: HedgingVecEnv,
+        learning_rate: float | Callable[[float], float] = 5e-3,
+        policy_kwargs: dict[str, Any] | None = None,
+        seed: int = 0,
+        tensorboard_log: str | None = None,
+        device: torch.device | str = "cpu",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            policy_kwargs,
+            tensorboard_log=tensorboard_log,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+            supported_action_spaces=(spaces.Box,),
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        if isinstance(self.env, HedgingVecEnv):  # else it is loaded to play only
+            check_pathwise(self.env.env.problem.scenario)
+        self._setup_lr_schedule()
+        weights = int(stream_of(self.seed or 0, Role.POLICY).generate_state(1)[0])
+        kind: Any = self.policy_class
+        with global_generators(weights):
+            self.policy = kind(
+                self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+            )
+        self.policy.to(self.device)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 10,
+        tb_log_name: str = "DeepHedging",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Update until ``total_timesteps`` path-steps are played; logs every so many updates."""
+        total, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        assert isinstance(self.env, HedgingVecEnv)
+        problem = self.env.env.problem
+        desk = Desk(problem.scenario, TORCH, problem.view)
+        callback.on_training_start(locals(), globals())
+        going = True
+        while going and self.num_timesteps < total:
+            callback.on_rollout_start()
+            self._update_current_progress_remaining(self.num_timesteps, total)
+            self._update_learning_rate(self.policy.optimizer)
+            episodes = self._fresh_episodes(problem.scenario)
+            actions = self._update(episodes, desk)
+            self.num_timesteps += episodes.paths * episodes.steps
+            callback.update_locals(locals())
+            going = callback.on_step()
+            callback.on_rollout_end()
+            if self._n_updates % log_interval == 0:
+                self.dump_logs()
+        callback.on_training_end()
+        return self
+
+    def _fresh_episodes(self, scenario: Scenario) -> Episodes:
+        stream = stream_of(self.seed or 0, Role.TRAINING, self._n_updates)
+        return simulate(scenario, self.n_envs, generator_of(stream, self.device), torch.float32)
+
+    def _update(self, episodes: Episodes, desk: Desk) -> Any:
+        """One step of the optimiser; the actions played, ``[T, N, width]``."""
+        self.policy.set_training_mode(True)
+        hedger = Pathwise(self.policy, desk)
+        loss = pathwise_loss(desk.scenario, episodes, hedger)
+        self.policy.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(
+            self.policy.parameters(), CLIPPED_NORM, error_if_nonfinite=True
+        )
+        self.policy.optimizer.step()
+        self._n_updates += 1
+        self.logger.record("train/loss", float(loss.detach()))
+        self.logger.record("train/gradient_norm", float(norm))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        return torch.stack(hedger.actions).cpu().numpy()
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
+
+    def dump_logs(self) -> None:
+        """Write what has been logged, and the speed."""
+        seconds = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        steps = self.num_timesteps - self._num_timesteps_at_start
+        self.logger.record("time/fps", int(steps / seconds))
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+
+
+class Pathwise:
+    """The policy as a hedger in torch, through whose holdings gradients flow.
+
+    Attributes:
+        actions: what was played at each date so far, ``[N, width]`` each, cut from the gradient.
+    """
+
+    name = "deep-hedging"
+
+    def __init__(self, policy: PathwisePolicy, desk: Desk) -> None:
+        self._policy, self._desk = policy, desk
+        self.actions: list[Tensor] = []
+
+    def start(self, n: int) -> None:
+        """No memory."""
+
+    def act(self, known: Known, state: None) -> tuple[Tensor, None]:
+        """The holdings ``[N, K]`` that the action asks for through the view."""
+        action = self._policy(known.observe(self._desk))
+        self.actions.append(action.detach())
+        targets: Tensor = known.targets(self._desk, action)
+        return targets, None
+
+
+def pathwise_loss(scenario: Scenario, episodes: Episodes, hedger: Pathwise) -> Tensor:
+    """``mean l_theta(L)`` over torch ``episodes``, over the money scale; theta is the batch's own.
+
+    Where the risk is the least mean over theta, its gradient is that of the batch's risk (envelope
+    theorem; a CVaR's boundary path counts whole); for an expectile it is that of the risk times a
+    positive number, and for the quadratic risks that of the squared risk.
+    """
+    outcome = rollout(scenario, episodes, hedger, differentiable=True)
+    loss, objective = -outcome.pnl, scenario.objective
+    theta = objective.theta(loss.detach().cpu().numpy())
+    mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
+    return mean / scenario.contract.scale
+
+
+def check_pathwise(scenario: Scenario) -> None:
+    """Refuse a scenario whose P&L jumps with the holdings: the gradient does not see a jump.
+
+    Raises:
+        ValueError: for a cost that stays as the trade goes to 0, a lot or a loss limit, naming its
+            key; for an objective without a pointwise loss, from the objective.
+    """
+    if not scenario.objective.trainable:
+        scenario.objective.pointwise(0.0, (), SCALAR)
+    spot = scenario.contract.spot
+    keys = [
+        f"hedges.{k}.costs.{i}"
+        for k, costs in enumerate(scenario.costs)
+        for i, cost in enumerate(costs)
+        if cost.charge(SMALL_TRADE, spot, SCALAR) > 1e-5 * cost.charge(1.0, spot, SCALAR)
+    ]
+    lots = [k for k, limits in enumerate(scenario.limits) if limits.lot is not None]
+    keys += [f"hedges.{k}.limits.lot" for k in lots]
+    keys += ["loss_limit"] if scenario.loss_limit is not None else []
+    if keys:
+        raise ValueError(
+            f"agent deep-hedging: {', '.join(keys)}: the P&L jumps there, which a pathwise "
+            "gradient does not see: train without, the run can be evaluated with it, or train ppo"
+        )
