@@ -26,7 +26,7 @@ COMMANDS = {
     ),
     "short-call-jumps": (
         "evaluation",
-        "compare short-call-jumps --agent ppo --paths 1000000 --out OUT/jumps",
+        "compare short-call-jumps --agent ppo --agent deep-hedging --paths 1000000 --out OUT/jumps",
     ),
     "training": ("evaluation", "train sp500-call --agent ppo --out OUT/ppo"),
     "backtest": (
