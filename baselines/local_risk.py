@@ -118,7 +118,7 @@ class _Jumps(NamedTuple):
     weights: Floats
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _table(scenario: Scenario) -> _Table:
     """The formula on a lattice of log-spots, at every decision date."""
     market = scenario.market

@@ -63,6 +63,6 @@ def _bare(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"hedges": (hedge,), "loss_limit": None})
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _table(scenario: Scenario) -> QuadraticOptimum:
     return least_squares(problem_of(_bare(scenario)))

@@ -17,6 +17,7 @@ DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
 START, END = "<!-- results -->", "<!-- /results -->"
 CHECKS = ("<!-- checks -->", "<!-- /checks -->")
+LEARNED = ("ppo", "deep-hedging")  # how the names of learned policies begin
 MOST_ERROR = 30.0  # basis points; a sample that is less sure says nothing
 # The markets of `market_checks` on each page of docs/markets.
 CHECKED = {
@@ -75,12 +76,12 @@ def section(title: str, evaluation: dict[str, Any], command: str) -> list[str]:
 def standing(evaluation: dict[str, Any]) -> str:
     """Whether any rule did better than the learned policies, in a sentence."""
     risks = {hedger["name"]: hedger["risk"]["value"] for hedger in evaluation["hedgers"]}
-    learned = [risk for name, risk in risks.items() if name.startswith("ppo")]
-    rules = {name: risk for name, risk in risks.items() if name != "optimal"}
+    learned = [risk for name, risk in risks.items() if name.startswith(LEARNED)]
+    rules = {n: risk for n, risk in risks.items() if not n.startswith((*LEARNED, "optimal"))}
     better = [name for name, risk in rules.items() if risk < min(learned)]
     if not better:
-        return "No rule had a lower risk than the learned policy."
-    return f"Learning loses: {' and '.join(better)} had a lower risk than the learned policy."
+        return "No rule had a lower risk than the best learned policy."
+    return f"Learning loses: {' and '.join(better)} had a lower risk than the best learned policy."
 
 
 def results() -> str:

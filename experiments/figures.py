@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..agents.policy_figure import REACH, PolicyMap, draw_band
 from .evaluation import Evaluation, Example, HedgerResult
 from .labels import Label, place_labels
-from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, new_figure, pens
+from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, is_rule, new_figure, pens
 
 Array = NDArray[np.float64]
 
@@ -157,8 +157,14 @@ def cost_against_risk(document: Mapping[str, Any]) -> Figure:
         occupied.append(((axes.get_xlim()[0], level), (axes.get_xlim()[1], level)))
     axes.set_xlabel("mean cost of a path, money")
     axes.set_title(f"{document['objective']}, money", color=MUTE)
-    place_labels(axes, occupied, labels)
+    place_labels(axes, occupied, sorted(labels, key=_rank))
     return figure
+
+
+def _rank(label: Label) -> int:
+    """Where there is not room for all names: learned policies first, then what judges them."""
+    name = label.text.partition(": ")[0]
+    return 2 if is_rule(name) and name not in ("optimal", "delta", "none") else int(is_rule(name))
 
 
 def _ends(estimate: Mapping[str, float | None]) -> list[float]:

@@ -41,7 +41,7 @@ def solve(scenario: Scenario) -> Optimum:
     return found
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _solved(scenario: Scenario) -> Optimum | str:
     """The optimum, or why none is known: that too can take a while to find."""
     with np.errstate(all="ignore"):  # what overflows is refused

@@ -142,7 +142,7 @@ def test_short_call_under_heston() -> None:
     deltas, minimal, vegas = {}, {}, {}
     for name, marking in (("flat", FLAT), ("quoted", MARKET), ("model", MODEL)):
         scenario = scenario_of(HESTON, marking, HALF_YEAR, STOCK)
-        episodes = episodes_of(scenario, 5000)
+        episodes = episodes_of(scenario, 4000)
         for into, baseline in (
             *((deltas, DeltaHedge()), (minimal, MinimumVarianceHedge())),
             *[(vegas, DeltaVegaHedge())],
