@@ -27,7 +27,7 @@ def cost_sweep(document: Document) -> str:
             cost: {spelled(n, r["tuned"]): r for n, r in found.items()}
             for cost, found in by_cost.items()
         }
-        for rule in sorted(rules, key=lambda rule: mean_rank(rule, columns)):
+        for rule in sorted(rules, key=lambda rule: (mean_rank(rule, columns), rule)):
             cells = " | ".join(cell(rule, columns[cost]) for cost in costs)
             lines.append(f"| `{rule}` | {cells} |")
         lines.append("")
