@@ -25,6 +25,7 @@ from .rule_inputs import (
     as_tensor,
     charges,
     in_instrument,
+    need_dates,
     no_vanilla_book,
     several_assets,
 )
@@ -71,11 +72,7 @@ class HoggardWhalleyWilmottHedge(Baseline):
             ValueError: on dates other than the scenario's.
         """
         table = hoggard_whalley_wilmott(known.scenario)
-        if known.steps != len(table.extra):
-            raise ValueError(
-                f"{self.name}: {known.steps} decision dates and the scenario has "
-                f"{len(table.extra)}: set its calendar to the data's dates"
-            )
+        need_dates(known, len(table.extra), self.name)
         extra = as_known(known, table.at(known.t, as_tensor(known.history("log_spot")[-1])))
         return delta_one_only(known, known.neutral - in_instrument(known, extra)), None
 

@@ -24,7 +24,7 @@ from .optimum.log_spots import at_spot, log_spots
 from .optimum.one_step_law import steady_sigma
 from .optimum.problem import problem_of
 from .optimum.scope import kind_of
-from .rule_inputs import in_instrument
+from .rule_inputs import in_instrument, need_dates
 
 Floats = NDArray[np.float64]
 
@@ -85,11 +85,7 @@ class LocalRiskHedge(Baseline):
             ValueError: on dates other than the scenario's.
         """
         table = _table(known.scenario)
-        if known.steps != len(table.units):
-            raise ValueError(
-                f"local-risk: {known.steps} decision dates and the scenario has "
-                f"{len(table.units)}: set its calendar to the data's dates"
-            )
+        need_dates(known, len(table.units), self.name)
         units = at_spot(known, table.log_spot, table.units[known.t])
         return delta_one_only(known, in_instrument(known, units)), None
 

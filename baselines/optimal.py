@@ -9,6 +9,7 @@ from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .optimum import NoKnownOptimumError, known_optimum, solve
+from .rule_inputs import need_dates
 
 
 class OptimalHedge(Baseline):
@@ -45,9 +46,5 @@ class OptimalHedge(Baseline):
             ValueError: on dates other than the scenario's.
         """
         optimum = solve(known.scenario)
-        if known.steps != optimum.dates:
-            raise ValueError(
-                f"optimal: {known.steps} decision dates and the scenario has {optimum.dates}: "
-                "set its calendar to the data's dates"
-            )
+        need_dates(known, optimum.dates, self.name)
         return delta_one_only(known, optimum.holding(known)[:, None]), None

@@ -27,6 +27,19 @@ def time_left(known: Known) -> X:
     return left.to(known.spot.dtype) if isinstance(left, Tensor) else left
 
 
+def need_dates(known: Known, dates: int, name: str) -> None:
+    """Refuse to play a table of the scenario's ``dates`` on others, such as months of real prices.
+
+    Raises:
+        ValueError: naming the rule, both counts and the mend.
+    """
+    if known.steps != dates:
+        raise ValueError(
+            f"{name}: {known.steps} decision dates and the scenario has {dates}: set its calendar "
+            "to the data's dates"
+        )
+
+
 def several_assets(scenario: Scenario) -> str | None:
     """The refusal of a rule for one asset."""
     count = len(scenario.market.spots)

@@ -13,6 +13,7 @@ from .optimum import NoKnownOptimumError
 from .optimum.problem import problem_of
 from .optimum.quadratic import QuadraticOptimum, least_squares, refusal_of_law
 from .optimum.scope import refusal_of_problem
+from .rule_inputs import need_dates
 
 
 class VarianceOptimalHedge(Baseline):
@@ -49,11 +50,7 @@ class VarianceOptimalHedge(Baseline):
             ValueError: on dates other than the scenario's.
         """
         table = _table(known.scenario)
-        if known.steps != table.dates:
-            raise ValueError(
-                f"variance-optimal: {known.steps} decision dates and the scenario has "
-                f"{table.dates}: set its calendar to the data's dates"
-            )
+        need_dates(known, table.dates, self.name)
         return delta_one_only(known, table.holding(known)[:, None]), None
 
 

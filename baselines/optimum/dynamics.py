@@ -44,8 +44,8 @@ class Dynamics(ABC):
         """The first and last lattice point of the log-price at the end."""
 
     def place(self, known: Known) -> Floats:
-        """Where among the states 0 to R - 1 each path is, ``[N]``."""
-        raise NotImplementedError
+        """Where among the states 0 to R - 1 each path is, ``[N]``: at 0 where there is one."""
+        return np.zeros(len(known.spot))
 
     def halved(self) -> Dynamics:
         """Half the states, for an estimate of the error; itself where they are exact."""
