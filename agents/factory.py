@@ -13,8 +13,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
-from ..envs.action import DiscreteAction
+from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
 from ..envs.rewards import TelescopedReward
+from ..envs.rule import Rule
 from .deep_hedging import DeepHedging, check_pathwise
 from .exploration import BatchNoise, HedgingDQN
 from .replay import HedgingReplayBuffer
@@ -38,14 +39,29 @@ ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 
 def view_of(scenario: Scenario, settings: AgentSettings) -> View:
-    """The view an agent learns through: the scenario's, features spelt out, with its own action."""
+    """The view an agent learns through: the scenario's, features spelt out, with its own action.
+
+    Raises:
+        ValueError: for a base beside an action map that is built on none.
+    """
     reward = scenario.view.reward
     if settings.reward is not None and reward == TelescopedReward():
         reward = settings.reward
-    return View(
-        features=scenario.features,
-        action=scenario.view.action if settings.action is None else settings.action,
-        reward=reward,
+    action = scenario.view.action if settings.action is None else settings.action
+    if settings.base is not None:
+        action = _built_on(action, settings.base)
+    return View(features=scenario.features, action=action, reward=reward)
+
+
+def _built_on(action: ActionMap, base: Rule) -> ActionMap:
+    """The same map around a base."""
+    if isinstance(action, DiscreteAction):
+        return action.model_copy(update={"of": _built_on(action.of, base)})
+    if isinstance(action, BandAction | ResidualAction):
+        return action.model_copy(update={"base": base})
+    kind = getattr(action, "kind")  # noqa: B009 - declared by the kinds
+    raise ValueError(
+        f"base {base.name!r}: actions of kind {kind} are built on none: take band or residual"
     )
 
 

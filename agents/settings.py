@@ -13,6 +13,7 @@ from ..envs.action import ActionMap
 from ..envs.part import Part
 from ..envs.presets import read_yaml
 from ..envs.rewards import Reward
+from ..envs.rule import Rule
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -26,6 +27,8 @@ class AgentSettings(Part):
         steps: environment steps of a training.
         environments: paths stepped at once.
         action: replaces the view's action map; null keeps it.
+        base: the baseline that the action is built on; null keeps the map's own.
+        imitate: the baseline that the policy copies before it learns; null starts afresh.
         reward: replaces a telescoped reward; one that the scenario chose itself is kept.
         net: hidden layers of every network.
         learning_rate: at the start; it falls linearly to ``learning_rate_end`` of that.
@@ -47,6 +50,8 @@ class AgentSettings(Part):
     steps: Annotated[int, Field(ge=1)]
     environments: Annotated[int, Field(ge=1)]
     action: ActionMap | None = None
+    base: Rule | None = None
+    imitate: Rule | None = None
     reward: Reward | None = None
     net: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (64, 64)
     activation: Literal["silu", "tanh", "relu"] = "silu"

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from ..envs.hedger import Known, stack
 from ..envs.namespace import X
-from ..envs.part import Kind
+from ..envs.rule import Rule
 from ..envs.scenario import Scenario
 
 
-class Baseline(Kind):
-    """A rule without learning: a `Hedger` whose parameters are checked like any part's."""
+class Baseline(Rule):
+    """A rule without learning."""
 
     @property
     def name(self) -> str:

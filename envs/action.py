@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from .namespace import Namespace, X
 from .part import Kind
+from .rule import Rule
 
 MAX_CHOICES = 256
 Reach = Annotated[float, Field(gt=0)]
@@ -20,9 +21,12 @@ Reach = Annotated[float, Field(gt=0)]
 class ActionMap(Kind):
     """Maps the numbers a policy gives for one instrument to that instrument's target holding.
 
-    Instruments are set in the scenario's order with the underlying last, so that its ``centre``,
-    the delta-neutral holding, knows the option holdings just chosen; an option's centre is its
-    present holding. ``reach`` is in position sizes (the sum of ``|quantity|``).
+    Instruments are set in the scenario's order with the underlying last, so that its ``centre``
+    knows the option holdings just chosen. A centre is a lower and an upper edge, the same number
+    where there is no ``base``: the delta-neutral holding, and for an option its present one. With
+    a base they are the edges of the base's no-trade region (`base_edges`), and the underlying's
+    are moved by the delta of the options held beyond the base's. ``reach`` is in position sizes
+    (the sum of ``|quantity|``).
     """
 
     @property
@@ -30,12 +34,17 @@ class ActionMap(Kind):
     def width(self) -> int:
         """Numbers per instrument."""
 
+    @property
+    def built_on(self) -> Rule | None:
+        """The base, null where the map has none."""
+        return None
+
     @abstractmethod
     def target(
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -57,7 +66,7 @@ class TargetAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -82,7 +91,7 @@ class TradeAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -92,10 +101,16 @@ class TradeAction(ActionMap):
 
 
 class ResidualAction(ActionMap):
-    """The delta-neutral holding (an option's present one) plus a bounded correction."""
+    """What a base hedger holds plus a bounded correction; without a base the centre plus that."""
 
     kind: Literal["residual"] = "residual"
     reach: Reach = 0.3
+    base: Rule | None = None
+
+    @property
+    def built_on(self) -> Rule | None:
+        """The base."""
+        return self.base
 
     @property
     def width(self) -> int:
@@ -106,13 +121,15 @@ class ResidualAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
     ) -> X:
-        """``centre + reach a``."""
-        return centre + (self.reach * size) * action[0]
+        """``clip(holding, centre) + reach a``."""
+        lower, upper = centre
+        held = lower if lower is upper else ops.minimum(ops.maximum(holding, lower), upper)
+        return held + (self.reach * size) * action[0]
 
 
 class BandAction(ActionMap):
@@ -120,13 +137,20 @@ class BandAction(ActionMap):
 
     The form of the optimum under proportional costs. Source: Davis, Panas and Zariphopoulou,
     "European Option Pricing with Transaction Costs", 1993; Imaki et al., "No-Transaction Band
-    Network", 2021. The edges are free: each may lie anywhere within ``reach`` of the centre. At
-    action 0 they stand ``rest`` apart from it, so that an untrained policy trades little.
+    Network", 2021. The edges are free: each may lie anywhere within ``reach`` of the centre's own.
+    At action 0 they stand ``rest`` apart from it, so that an untrained policy trades little. With a
+    base that has a band of its own the edges are additive corrections of that band.
     """
 
     kind: Literal["band"] = "band"
     reach: Reach = 1.0
     rest: Annotated[float, Field(ge=0)] = 0.1
+    base: Rule | None = None
+
+    @property
+    def built_on(self) -> Rule | None:
+        """The base."""
+        return self.base
 
     @property
     def width(self) -> int:
@@ -137,20 +161,20 @@ class BandAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
     ) -> X:
-        """``clip(holding, centre - rest + reach a0, centre + rest + reach a1)``, edges in order."""
+        """``clip(holding, lower - rest + reach a0, upper + rest + reach a1)``, edges in order."""
         first, second = self.edges(action, centre, size)
         lower, upper = ops.minimum(first, second), ops.maximum(first, second)
         return ops.minimum(ops.maximum(holding, lower), upper)
 
-    def edges(self, action: tuple[X, ...], centre: X, size: float) -> tuple[X, X]:
+    def edges(self, action: tuple[X, ...], centre: tuple[X, X], size: float) -> tuple[X, X]:
         """The two edges in units of the instrument; the lower one may come second."""
         reach, rest = self.reach * size, self.rest * size
-        return (centre - rest) + reach * action[0], (centre + rest) + reach * action[1]
+        return (centre[0] - rest) + reach * action[0], (centre[1] + rest) + reach * action[1]
 
 
 Continuous = TargetAction | TradeAction | ResidualAction | BandAction
@@ -189,11 +213,16 @@ class DiscreteAction(ActionMap):
         """As many as the map it chooses from."""
         return self.of.width
 
+    @property
+    def built_on(self) -> Rule | None:
+        """The base of the map it chooses from."""
+        return self.of.built_on
+
     def target(
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: tuple[X, X],
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,

@@ -62,18 +62,27 @@ class Desk:
     def targets(self, action: tuple[X, ...], account: Account, tape: Tape, at: At) -> tuple[X, ...]:
         """The target holdings that an action asks for, options first, delta-one last."""
         first, width, size, ops = self.options, self.width, self.contract.size, self.ops
-        target, bounds, centres = self.action.target, self.bounds, []
+        target, bounds, base = self.action.target, self.bounds, tape.base
+        centres: list[X] = []
         chosen: list[X] = []
         admissible: list[X] = []
         for k, held in enumerate(account.holding):
             if k == first:
                 centres = self.neutral(tape, at, admissible)
             numbers = action[k * width : (k + 1) * width]
-            centre = held if k < first else centres[k - first]
+            middle = held if k < first else centres[k - first]
+            centre = (middle, middle) if base is None else self._based(base[k], at, k, middle)
             chosen.append(target(numbers, held, centre, bounds[k], size, ops))
             if k < first:
                 admissible.append(self.limits[k].apply(chosen[k], held, ops))
         return tuple(chosen)
+
+    def _based(self, edges: tuple[X, X], at: At, k: int, neutral: X) -> tuple[X, X]:
+        """The base's edges; a delta-one instrument's are counted from the delta-neutral holding."""
+        lower = upper = edges[0][at] if k < self.options else neutral + edges[0][at]
+        if edges[1] is not edges[0]:
+            upper = edges[1][at] if k < self.options else neutral + edges[1][at]
+        return lower, upper
 
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from .desk import Desk
 from .episodes import Episodes
 from .ledger import Account
-from .namespace import Namespace, X
+from .namespace import NUMPY, Namespace, X
 from .observation import Contract
+from .rule import Rule
 from .scenario import Scenario
 from .tape import Tape
 
@@ -183,7 +185,8 @@ class Known:
     def targets(self, desk: Desk, action: X) -> X:
         """The target holdings ``[N, K]`` that ``action [N, width]`` asks for through the view."""
         numbers = tuple(action[..., i] for i in range(action.shape[-1]))
-        return stack(desk.targets(numbers, self.account, self._tape, self.t))
+        tape = self._observed.based(desk.action.built_on, self.scenario, self._tape)
+        return stack(desk.targets(numbers, self.account, tape, self.t))
 
 
 def _protect(*arrays: X) -> None:
@@ -194,11 +197,12 @@ def _protect(*arrays: X) -> None:
 
 
 class Observations:
-    """Blocks of market features of one batch, computed once per feature set."""
+    """Blocks of market features of one batch, once per feature set; edges, once per base."""
 
     def __init__(self, episodes: Episodes, as_numpy: bool) -> None:
         self._episodes, self._as_numpy = episodes, as_numpy
         self._blocks: dict[tuple[str, ...], X] = {}
+        self._tapes: dict[Rule, Tape] = {}
 
     def at(self, desk: Desk, t: int, account: Account, tape: Tape) -> X:
         """The observation at date t, a fresh array."""
@@ -214,6 +218,58 @@ class Observations:
             return observation
         head = market[:, : market.shape[1] - len(own)].to(account.wealth.dtype)
         return torch.cat([head, torch.stack(own, -1)], -1) if own else head
+
+    def based(self, base: Rule | None, scenario: Scenario, tape: Tape) -> Tape:
+        """The tape with the base's edges, where actions are built on one."""
+        if base is None:
+            return tape
+        if base not in self._tapes:
+            edges = base_edges(base, scenario, self._episodes)
+            if not self._as_numpy:
+                like = self._episodes.spot
+                edges = tuple(
+                    (torch.as_tensor(low).to(like), torch.as_tensor(high).to(like))
+                    for low, high in edges
+                )
+            self._tapes[base] = replace(tape, base=edges)
+        return self._tapes[base]
+
+
+def base_edges(rule: Rule, scenario: Scenario, episodes: Episodes) -> tuple[tuple[X, X], ...]:
+    """The edges of a rule's no-trade region along torch ``episodes``, K pairs of ``[T, N]``.
+
+    The lower edge is where the rule goes from the lower bound of every holding, the upper one from
+    the upper bounds; a rule that heeds no present holding has one edge. Those of delta-one
+    instruments are counted from the holding that is delta-neutral beside the rule's own options.
+    The rule is shown no P&L. Evidence: tests/envs/test_base_actions.py.
+
+    Raises:
+        ValueError: where the rule does not fit the scenario.
+    """
+    reason = rule.refusal(scenario)
+    if reason is not None:
+        raise ValueError(f"base {rule.name!r}: {reason}")
+    tape, desk = Tape.of(episodes), Desk(scenario, NUMPY)
+    known = Known(scenario, episodes.numpy(), tape, Observations(episodes, True))
+    lower, upper = (_edge(known, rule, desk, [b[i] for b in desk.bounds]) for i in (0, 1))
+    return tuple(
+        (low, low if np.array_equal(low, high) else high)
+        for low, high in zip(lower, upper, strict=True)
+    )
+
+
+def _edge(known: Known, rule: Rule, desk: Desk, start: list[float]) -> list[X]:
+    """Where the rule goes from the holdings ``start`` at every date, K arrays ``[T, N]``."""
+    zero = np.zeros(len(known._tape.premium))
+    account = Account(zero, tuple(np.full_like(zero, units) for units in start), zero)
+    first, state = desk.options, rule.start(len(zero))
+    rows = []
+    for t in range(known.steps):
+        target, state = rule.act(known._at(t, account), state)
+        held = np.array(target, dtype=np.float64).T
+        held[first:] -= desk.neutral(known._tape, t, list(held[:first]))
+        rows.append(held)
+    return list(np.stack(rows, axis=1))
 
 
 def stack(columns: tuple[X, ...]) -> X:

@@ -45,6 +45,10 @@ class LearningProblem:
         self.scale = 1.0 / self.desk.contract.scale
         self.theta = pilot_theta(scenario) if self.reward.uses_theta(self.objective) else ()
         self.check_trainable()
+        base = self.view.action.built_on
+        reason = None if base is None else base.refusal(scenario)
+        if base is not None and reason is not None:
+            raise ValueError(f"base {base.name!r}: {reason}")
 
     def check_trainable(self) -> None:
         """Refuse an objective that has no pointwise loss, before the first step.
@@ -61,7 +65,14 @@ class LearningProblem:
     def stream(self, environments: int, entropy: int) -> EpisodeStream:
         """The episodes that ``environments`` environments play."""
         seed, paired = np.random.SeedSequence(entropy), self.reward.paired
-        return EpisodeStream(self.scenario, self.desk.features, environments, seed, paired=paired)
+        return EpisodeStream(
+            self.scenario,
+            self.desk.features,
+            environments,
+            seed,
+            paired=paired,
+            base=self.view.action.built_on,
+        )
 
     def books(
         self,

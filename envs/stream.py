@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
 import torch
 
 from .episodes import simulate
+from .hedger import base_edges
+from .rule import Rule
 from .scenario import Scenario
 from .tape import Tape
 
@@ -53,9 +56,10 @@ class EpisodeStream:
         seed: np.random.SeedSequence,
         *,
         paired: bool = False,
+        base: Rule | None = None,
     ) -> None:
         self._scenario, self._features, self._n = scenario, features, environments
-        self._paired = paired
+        self._paired, self._base = paired, base
         self._seed = seed
         self._per_block = -(-LEAST_PATHS // environments)
         self._blocks: OrderedDict[int, Tape] = OrderedDict()
@@ -83,7 +87,11 @@ class EpisodeStream:
             )
             paths = self._per_block * self._n
             episodes = simulate(self._scenario, paths, generator_of(seed), torch.float32)
-            self._blocks[index] = Tape.of(episodes, self._features, paired=self._paired)
+            tape = Tape.of(episodes, self._features, paired=self._paired)
+            if self._base is not None:
+                edges = base_edges(self._base, self._scenario, episodes)
+                tape = replace(tape, base=edges)
+            self._blocks[index] = tape
             while len(self._blocks) > MOST_BLOCKS:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(index)

@@ -17,7 +17,7 @@ from .namespace import X
 At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clocks differ
 _DATED = (
     *("spot", "price", "arrival", "mark", "cash_flow", "growth", "carry", "delta", "option_delta"),
-    *("gamma", "vega", "expected", "reference"),
+    *("gamma", "vega", "expected", "reference", "base"),
 )
 
 
@@ -53,6 +53,7 @@ class Tape:
     features: X | None
     expected: tuple[X | None, ...]  # E[arrival_{t+1}] / price_t of each delta-one instrument
     reference: X | None  # the wealth of a frictionless delta hedge
+    base: tuple[tuple[X, X], ...] | None = None  # what actions are built on (`base_edges`)
 
     @staticmethod
     def of(
@@ -61,7 +62,8 @@ class Tape:
         """The tape of torch ``episodes`` as read-only float64 NumPy arrays.
 
         With ``names`` the observations ``[T+1, N, F]`` (float32) are computed too, with ``paired``
-        the frictionless delta hedge that a paired reward needs.
+        the frictionless delta hedge that a paired reward needs. What actions are built on comes
+        from `base_edges`, which needs a tape.
         """
         features = None if names is None else _frozen(episodes.features(names).cpu().numpy())
         tape = _lay_out(episodes.numpy(), _float64, features)
@@ -112,9 +114,16 @@ class Tape:
     def _arrays(self) -> list[X]:
         """What is indexed by date and path, but the features."""
         found: list[X] = []
+
+        def gather(value: X) -> None:
+            if isinstance(value, tuple):
+                for each in value:
+                    gather(each)
+            elif value is not None:
+                found.append(value)
+
         for name in _DATED:
-            value = getattr(self, name)
-            found += [v for v in (value if isinstance(value, tuple) else (value,)) if v is not None]
+            gather(getattr(self, name))
         return found
 
     def _each(self, change: Callable[[X], X]) -> Tape:

@@ -302,7 +302,7 @@ def _catalogue() -> dict[str, dict[str, str]]:
         }
         for family in Kind.__subclasses__()
     }
-    kinds.pop("baselines")
+    kinds.pop("rules")
     return {
         "scenarios": {name: load_scenario(name).description for name in preset_names()},
         "hedgers": {

@@ -37,7 +37,7 @@ each_map = pytest.mark.parametrize("mapping", MAPS, ids=lambda m: type(m).__name
 
 
 def target(mapping: ActionMap, action: tuple[float, ...], holding: float, centre: float) -> float:
-    value: float = mapping.target(action, holding, centre, BOUNDS, SIZE, SCALAR)
+    value: float = mapping.target(action, holding, (centre, centre), BOUNDS, SIZE, SCALAR)
     return value
 
 
@@ -74,8 +74,8 @@ def test_formulas_by_hand(mapping: ActionMap, action: tuple[float, ...], expecte
 def test_reach_and_rest_are_in_position_sizes_and_bounds_in_units() -> None:
     for mapping in MAPS:
         action = (0.5,) * mapping.width
-        single = mapping.target(action, 0.25, 0.8, (-1.0, 1.0), 1.0, SCALAR)
-        tenfold = mapping.target(action, 2.5, 8.0, (-10.0, 10.0), 10.0, SCALAR)
+        single = mapping.target(action, 0.25, (0.8, 0.8), (-1.0, 1.0), 1.0, SCALAR)
+        tenfold = mapping.target(action, 2.5, (8.0, 8.0), (-10.0, 10.0), 10.0, SCALAR)
         assert tenfold == pytest.approx(10 * single)
 
 
@@ -97,7 +97,7 @@ def test_a_band_trades_only_from_outside_and_to_the_nearest_edge(
         nearest = min(edges, key=lambda edge: abs(edge - holding))
         assert held == pytest.approx(nearest, abs=1e-9)
     assert target(band, (lower, upper), held, centre) == held  # once there, it stays
-    shown = band.edges((lower, upper), centre, SIZE)
+    shown = band.edges((lower, upper), (centre, centre), SIZE)
     assert sorted(shown) == pytest.approx(edges, abs=1e-9)
 
 
@@ -111,10 +111,10 @@ def test_three_arithmetics_agree_and_stay_numbers(
     assert np.isfinite(scalar)
     columns = [np.array([x, x]) for x in (*action_here, holding, centre)]
     *numbers, held, middle = columns
-    array = mapping.target(tuple(numbers), held, middle, BOUNDS, SIZE, NUMPY)
+    array = mapping.target(tuple(numbers), held, (middle, middle), BOUNDS, SIZE, NUMPY)
     assert array.tolist() == [scalar, scalar]
     *tensors, held, middle = [torch.tensor(column) for column in columns]
-    tensor = mapping.target(tuple(tensors), held, middle, BOUNDS, SIZE, TORCH)
+    tensor = mapping.target(tuple(tensors), held, (middle, middle), BOUNDS, SIZE, TORCH)
     assert tensor.tolist() == [scalar, scalar]
 
 
@@ -124,7 +124,9 @@ def test_gradients_reach_the_active_edge_of_a_band() -> None:
     holding = torch.tensor([0.0, 0.8, 2.0], dtype=torch.float64)
     centre = torch.full((3,), 0.8, dtype=torch.float64)
     band = BandAction(reach=0.5, rest=0.1)
-    held = band.target((actions[:, 0], actions[:, 1]), holding, centre, BOUNDS, SIZE, TORCH)
+    held = band.target(
+        (actions[:, 0], actions[:, 1]), holding, (centre, centre), BOUNDS, SIZE, TORCH
+    )
     (gradient,) = torch.autograd.grad(held.sum(), actions)
     assert gradient.tolist() == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
 

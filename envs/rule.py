@@ -1,0 +1,33 @@
+"""A rule: a hedger that is a part of a description, such as what a policy's action starts from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from .namespace import X
+from .part import Kind
+
+
+class Rule(Kind):
+    """A `Hedger` whose options are checked like any part's; the baselines are its kinds.
+
+    They register themselves, so that here a description may name one without knowing any.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As the command line spells it."""
+
+    def refusal(self, scenario: Any) -> str | None:
+        """Why the rule does not fit the scenario, with the mend; null where it does."""
+        return None
+
+    @abstractmethod
+    def start(self, n: int) -> Any:
+        """The state before the first decision on ``n`` paths."""
+
+    @abstractmethod
+    def act(self, known: Any, state: Any) -> tuple[X, Any]:
+        """Target holdings ``[N, K]`` over (t, t+1], and the next state."""
