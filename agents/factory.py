@@ -107,6 +107,10 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     algorithm, view = settings.algorithm, view_of(scenario, settings)
     if ALGORITHMS[algorithm] is DeepHedging:
         check_pathwise(scenario)
+    copied = settings.imitate
+    reason = None if copied is None else copied.refusal(scenario)
+    if copied is not None and reason is not None:
+        raise ValueError(f"imitate {copied.name!r}: {reason}")
     discrete = isinstance(view.action, DiscreteAction)
     if algorithm not in ON_POLICY and discrete != (ALGORITHMS[algorithm] is HedgingDQN):
         has, needs = ("discrete", "continuous") if discrete else ("continuous", "discrete")

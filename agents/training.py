@@ -16,6 +16,7 @@ from ..envs import Scenario, View, simulate
 from ..envs.stream import Role, generator_of, stream_of
 from .exploration import FallingNoise
 from .factory import ON_POLICY, make_model, view_of
+from .imitation import imitate
 from .monitor import Progress, RiskMonitor
 from .policy_hedger import PolicyHedger
 from .random_state import global_generators
@@ -80,6 +81,8 @@ def train_agent(
         elif isinstance(model, OnPolicyAlgorithm) and isinstance(model.action_space, Box):
             noise = FallingNoise(settings.log_std, settings.log_std_end, settings.steps)
             callbacks.append(noise)
+        if settings.imitate is not None:
+            imitate(model, scenario, view, settings.imitate, seed)
         model.learn(settings.steps, callback=callbacks, log_interval=log_interval(settings))
     monitor.restore_best()
     model.policy.set_training_mode(False)

@@ -28,6 +28,7 @@ class Role(IntEnum):
     EVALUATION = 3
     BOOTSTRAP = 4
     TUNING = 5
+    IMITATION = 6
 
 
 def stream_of(seed: int, role: Role, *index: int) -> np.random.SeedSequence:
