@@ -133,7 +133,8 @@ def _error(
     if choices is None:
         return distance(tuple(played.unbind(-1))).mean()
     weights = played.softmax(-1)
-    each = [distance(tuple(choice.expand(weights.shape[:2]).unbind())) for choice in choices]
+    shape = weights.shape[:2]
+    each = [distance(tuple(number.expand(shape) for number in choice)) for choice in choices]
     return (weights * torch.stack(each, -1)).sum(-1).mean()
 
 

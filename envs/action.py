@@ -15,6 +15,7 @@ from .part import Kind
 from .rule import Rule
 
 MAX_CHOICES = 256
+Centre = tuple[X, X] | None
 Reach = Annotated[float, Field(gt=0)]
 
 
@@ -23,10 +24,10 @@ class ActionMap(Kind):
 
     Instruments are set in the scenario's order with the underlying last, so that its ``centre``
     knows the option holdings just chosen. A centre is a lower and an upper edge, the same number
-    where there is no ``base``: the delta-neutral holding, and for an option its present one. With
-    a base they are the edges of the base's no-trade region (`base_edges`), and the underlying's
-    are moved by the delta of the options held beyond the base's. ``reach`` is in position sizes
-    (the sum of ``|quantity|``).
+    where there is no ``base``: the delta-neutral holding. An option then has none (null), and its
+    present holding stands in for it. With a base they are the edges of the base's no-trade region
+    (`base_edges`), and the underlying's are moved by the delta of the options held beyond the
+    base's. ``reach`` is in position sizes (the sum of ``|quantity|``).
     """
 
     @property
@@ -44,7 +45,7 @@ class ActionMap(Kind):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -66,7 +67,7 @@ class TargetAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -91,7 +92,7 @@ class TradeAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -121,12 +122,14 @@ class ResidualAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
     ) -> X:
         """``clip(holding, centre) + reach a``."""
+        if centre is None:
+            return holding + (self.reach * size) * action[0]
         lower, upper = centre
         held = lower if lower is upper else ops.minimum(ops.maximum(holding, lower), upper)
         return held + (self.reach * size) * action[0]
@@ -138,8 +141,9 @@ class BandAction(ActionMap):
     The form of the optimum under proportional costs. Source: Davis, Panas and Zariphopoulou,
     "European Option Pricing with Transaction Costs", 1993; Imaki et al., "No-Transaction Band
     Network", 2021. The edges are free: each may lie anywhere within ``reach`` of the centre's own.
-    At action 0 they stand ``rest`` apart from it, so that an untrained policy trades little. With a
-    base that has a band of its own the edges are additive corrections of that band.
+    At action 0 they stand ``rest`` apart from it, so that an untrained policy trades little;
+    without a centre they both stand at the present holding. With a base that has a band of its own
+    the edges are additive corrections of that band.
     """
 
     kind: Literal["band"] = "band"
@@ -161,19 +165,24 @@ class BandAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
     ) -> X:
         """``clip(holding, lower - rest + reach a0, upper + rest + reach a1)``, edges in order."""
-        first, second = self.edges(action, centre, size)
+        first, second = self.edges(action, holding, centre, size)
         lower, upper = ops.minimum(first, second), ops.maximum(first, second)
         return ops.minimum(ops.maximum(holding, lower), upper)
 
-    def edges(self, action: tuple[X, ...], centre: tuple[X, X], size: float) -> tuple[X, X]:
+    def edges(self, action: tuple[X, ...], holding: X, centre: Centre, size: float) -> tuple[X, X]:
         """The two edges in units of the instrument; the lower one may come second."""
-        reach, rest = self.reach * size, self.rest * size
+        reach = self.reach * size
+        if centre is None:
+            # No rest: nothing is traded at action 0 anyway, and a width about the present holding
+            # would hide every small trade from the gradient, so that no option is ever bought.
+            return holding + reach * action[0], holding + reach * action[1]
+        rest = self.rest * size
         return (centre[0] - rest) + reach * action[0], (centre[1] + rest) + reach * action[1]
 
 
@@ -222,7 +231,7 @@ class DiscreteAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: tuple[X, X],
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,

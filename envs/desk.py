@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from operator import sub
 from typing import NamedTuple
 
+from .action import Centre
 from .ledger import Account, Entries, close, open_account, ordered_sum, step
 from .namespace import Namespace, X
 from .observation import OWN_FEATURES, own_features
@@ -70,19 +71,22 @@ class Desk:
             if k == first:
                 centres = self.neutral(tape, at, admissible)
             numbers = action[k * width : (k + 1) * width]
-            middle = held if k < first else centres[k - first]
-            centre = (middle, middle) if base is None else self._based(base[k], at, k, middle)
+            neutral = None if k < first else centres[k - first]
+            centre: Centre = None if neutral is None else (neutral, neutral)
+            if base is not None:
+                centre = self._based(base[k], at, neutral)
             chosen.append(target(numbers, held, centre, bounds[k], size, ops))
             if k < first:
                 admissible.append(self.limits[k].apply(chosen[k], held, ops))
         return tuple(chosen)
 
-    def _based(self, edges: tuple[X, X], at: At, k: int, neutral: X) -> tuple[X, X]:
+    @staticmethod
+    def _based(edges: tuple[X, X], at: At, neutral: X) -> tuple[X, X]:
         """The base's edges; a delta-one instrument's are counted from the delta-neutral holding."""
-        lower = upper = edges[0][at] if k < self.options else neutral + edges[0][at]
-        if edges[1] is not edges[0]:
-            upper = edges[1][at] if k < self.options else neutral + edges[1][at]
-        return lower, upper
+        lower = edges[0][at] if neutral is None else neutral + edges[0][at]
+        if edges[1] is edges[0]:
+            return lower, lower
+        return lower, edges[1][at] if neutral is None else neutral + edges[1][at]
 
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X

@@ -97,7 +97,7 @@ def test_a_band_trades_only_from_outside_and_to_the_nearest_edge(
         nearest = min(edges, key=lambda edge: abs(edge - holding))
         assert held == pytest.approx(nearest, abs=1e-9)
     assert target(band, (lower, upper), held, centre) == held  # once there, it stays
-    shown = band.edges((lower, upper), (centre, centre), SIZE)
+    shown = band.edges((lower, upper), holding, (centre, centre), SIZE)
     assert sorted(shown) == pytest.approx(edges, abs=1e-9)
 
 
@@ -184,6 +184,20 @@ def test_a_band_at_rest_leaves_the_options_alone_and_delta_hedges() -> None:
         observation, _, _, _, info = env.step(np.zeros(4, dtype=np.float32))
         assert info["option_holding_0"] == 0
         assert info["holding"] == pytest.approx(-position, abs=1e-6)
+
+
+def test_an_option_is_bought_by_the_smallest_action_and_by_its_gradient() -> None:
+    """A width about the present holding would hide the first trade from a learner for good."""
+    band, residual = BandAction(reach=0.5, rest=0.2), ResidualAction(reach=0.5)
+    for held in (0.0, 0.7):
+        assert band.target((0.0, 0.0), held, None, BOUNDS, SIZE, SCALAR) == held
+        assert band.target((0.01, 0.02), held, None, BOUNDS, SIZE, SCALAR) == held + 0.01
+        assert band.target((-0.01, 0.02), held, None, BOUNDS, SIZE, SCALAR) == held
+        assert residual.target((0.01,), held, None, BOUNDS, SIZE, SCALAR) == held + 0.01
+    env = hedged(BandAction())
+    env.reset(seed=3)
+    *_, info = env.step(np.array([0.01, 0.02, 0.0, 0.0], dtype=np.float32))
+    assert info["option_holding_0"] == pytest.approx(0.01)
 
 
 # Choices ----------------------------------------------------------------------------------------
