@@ -83,6 +83,20 @@ class RiskMonitor(BaseCallback):
         policy.set_training_mode(training)
         return risk
 
+    def state(self) -> dict[str, Any]:
+        """The best weights, the risks so far and when the next evaluation is due."""
+        return {
+            "best": self.best,
+            "risks": self.risks,
+            "due": self._due,
+            "saturation": self._saturation,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.best, self.risks = state["best"], state["risks"]
+        self._due, self._saturation = state["due"], state["saturation"]
+
     def restore_best(self) -> None:
         """Give the model the weights that had the lowest risk."""
         self.model.policy.load_state_dict(self.best[1])

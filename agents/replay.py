@@ -70,6 +70,14 @@ class ReplayRate(BaseCallback):
         self._rate = rate
         self._stored = self._taken = 0
 
+    def state(self) -> tuple[int, int]:
+        """Transitions that earned gradient steps, and the steps taken."""
+        return self._stored, self._taken
+
+    def restore(self, state: tuple[int, int]) -> None:
+        """Go on from a `state`."""
+        self._stored, self._taken = state
+
     def _on_rollout_end(self) -> None:
         model = self.model
         assert isinstance(model, OffPolicyAlgorithm)

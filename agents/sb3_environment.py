@@ -65,6 +65,14 @@ class HedgingVecEnv(VecEnv):
                 }
         return observation, reward.astype(np.float32), terminated, infos
 
+    def state(self) -> dict[str, Any]:
+        """Where the environments stand between two steps."""
+        return self.env.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.env.restore(state)
+
     def close(self) -> None:
         """Nothing to release."""
         self.env.close()

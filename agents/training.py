@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from gymnasium.spaces import Box
@@ -22,6 +23,7 @@ from .policy_hedger import PolicyHedger
 from .random_state import global_generators
 from .replay import ReplayRate
 from .settings import AgentSettings
+from .training_state import Checkpointer, training_identity
 
 VALIDATION_PATHS = 8192
 
@@ -53,8 +55,13 @@ def train_agent(
     name: str | None = None,
     writers: Sequence[KVWriter] = (),
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Train for ``settings.steps`` environment steps; global random state is as before afterwards.
+
+    With a folder ``checkpoint`` the training's state is kept there as it goes on, and a training
+    that finds one there goes on from it to the same policy, bit for bit
+    (tests/agents/test_resume.py).
 
     Training paths, validation paths and the policy draw from streams of their own, spawned from
     ``seed``. The same seed, thread count and machine give the same policy
@@ -62,7 +69,7 @@ def train_agent(
 
     Raises:
         ValueError: for an objective without a pointwise loss, and for a scenario that the algorithm
-            does not fit (`check_fit`).
+            does not fit (`check_fit`); for a checkpoint that is damaged or of another training.
     """
     path_seed, policy_seed = (
         int(stream_of(seed, role).generate_state(1)[0]) for role in (Role.TRAINING, Role.POLICY)
@@ -81,9 +88,20 @@ def train_agent(
         elif isinstance(model, OnPolicyAlgorithm) and isinstance(model.action_space, Box):
             noise = FallingNoise(settings.log_std, settings.log_std_end, settings.steps)
             callbacks.append(noise)
-        if settings.imitate is not None:
+        resumed = False
+        if checkpoint is not None:
+            identity = training_identity(scenario, settings, seed)
+            keeper = Checkpointer(checkpoint, identity, [*callbacks, *writers])
+            resumed = keeper.resume(model)
+            callbacks.insert(0, keeper)
+        if settings.imitate is not None and not resumed:
             imitate(model, scenario, view, settings.imitate, seed)
-        model.learn(settings.steps, callback=callbacks, log_interval=log_interval(settings))
+        model.learn(
+            settings.steps - model.num_timesteps,
+            callback=callbacks,
+            log_interval=log_interval(settings),
+            reset_num_timesteps=False,
+        )
     monitor.restore_best()
     model.policy.set_training_mode(False)
     hedger = PolicyHedger(name or settings.algorithm, model.policy, scenario, view)

@@ -23,6 +23,7 @@ from .view import View
 Array = NDArray[Any]
 
 KEPT_ENDINGS = 256  # dates with endings that theta is refitted to, at most
+_BOOKS = ("_t", "_before", "_before_cash", "_level", "_cost", "_traded", "_returned")
 
 
 class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
@@ -74,8 +75,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         """Start the next episode everywhere; with ``seed``, the first of that seed's episodes."""
         super().reset(seed=seed)
         if seed is not None or self._stream is None:
-            entropy = int(self.np_random.integers(2**63))
-            self._stream = self.problem.stream(self.num_envs, entropy)
+            self._entropy = int(self.np_random.integers(2**63))
+            self._stream = self.problem.stream(self.num_envs, self._entropy)
             self._next = 0
         elif isinstance(self._t, np.ndarray):
             self._next = int(self._episodes.max()) + 1
@@ -223,9 +224,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._episodes[which] += 1
         assert self._stream is not None and isinstance(self._t, np.ndarray)
         self._stream.release(int(self._episodes.min()))
-        for episode in np.unique(self._episodes[which]):
-            columns = which[self._episodes[which] == episode]
-            self._tape.overwrite(self._stream.episode(int(episode)), columns)
+        self._lay_out(which)
         self._t = np.where(ended, 0, self._t)
         opened = self._desk.open(self._tape)
         zero = np.zeros(self.num_envs)
@@ -247,3 +246,43 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._t = np.full(self.num_envs, self._t)
         self._episodes = np.full(self.num_envs, self._next - 1)
         self._tape = self._tape.copy()
+
+    def _lay_out(self, which: Array) -> None:
+        """Put the episodes that the environments ``which`` are in on the tape."""
+        assert self._stream is not None
+        for episode in np.unique(self._episodes[which]):
+            columns = which[self._episodes[which] == episode]
+            self._tape.overwrite(self._stream.episode(int(episode)), columns)
+
+    def state(self) -> dict[str, Any]:
+        """Where all environments stand between two steps, as plain data for `restore`.
+
+        The tape is not in it: an episode is a function of the stream's seed and its number.
+        """
+        parted = isinstance(self._t, np.ndarray)
+        return {
+            "generator": self.np_random.bit_generator.state,
+            "entropy": self._entropy,
+            "next": self._next,
+            "episodes": self._episodes if parted else None,
+            "account": tuple(self._account),
+            "theta": self.problem.theta,
+            "finished": list(self._finished),
+            **{name: getattr(self, name) for name in _BOOKS},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of as many environments on the same scenario and view."""
+        self.np_random.bit_generator.state = state["generator"]
+        self._entropy, self._next = state["entropy"], state["next"]
+        self._account, self.problem.theta = Account(*state["account"]), state["theta"]
+        self._finished = deque(state["finished"], maxlen=KEPT_ENDINGS)
+        for name in _BOOKS:
+            setattr(self, name, state[name])
+        self._stream = self.problem.stream(self.num_envs, self._entropy)
+        if state["episodes"] is None:
+            self._tape = self._stream.episode(self._next - 1)
+            return
+        self._episodes = state["episodes"]
+        self._tape = self._stream.episode(int(self._episodes.min())).copy()
+        self._lay_out(self._all)

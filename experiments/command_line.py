@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args
 
@@ -41,11 +42,16 @@ from .hedgers import named_hedgers, standard_baselines, untuned_baselines
 from .price_history import from_file, sp500
 from .report import write_report
 from .runs import (
+    UnfinishedRun,
     command,
     folder_name,
     free_folder,
+    how_to_resume,
     refuse_existing,
+    resume_run,
     train_run,
+    unfinished_run,
+    unfinished_runs,
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
@@ -99,30 +105,68 @@ def show(
 
 @app.command()
 def train(
-    scenario: ScenarioName,
+    context: typer.Context,
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", help="A preset or a YAML file.")
+    ] = None,
     agent: Annotated[str, typer.Option(help="The algorithm; see `list agents`.")] = "ppo",
     seed: Seed = 0,
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The run directory, a new one.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Continue a run that was killed or interrupted, to the same policy."
+        ),
+    ] = None,
     paths: Paths = 100_000,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an agent, save the run, evaluate it beside the baselines."""
-    problem = named_scenario(scenario, sets)
-    settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
-    name = f"{folder_name(problem.name)}-{agent}-{seed}"
-    folder = out or free_folder(Path("runs") / name)
-    with progress_bar(f"{problem.name}: {agent}", settings.steps, "steps") as telling:
-        trained = train_run(folder, problem, settings, seed, progress=telling)
+    if resume is not None:
+        run = _to_resume(resume, scenario, context)
+        folder, problem, settings, seed = run.folder, run.scenario, run.settings, run.seed
+        training = partial(resume_run, run)
+    elif scenario is None:
+        raise ValueError("Missing argument 'SCENARIO': give one, or --resume RUN")
+    else:
+        problem = named_scenario(scenario, sets)
+        settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
+        name = f"{folder_name(problem.name)}-{agent}-{seed}"
+        folder = out or free_folder(Path("runs") / name)
+        refuse_existing(folder)  # what is kept below is then of this work
+        training = partial(train_run, folder, problem, settings, seed)
     with _kept(folder):
+        title = f"{problem.name}: {settings.algorithm}"
+        with progress_bar(title, settings.steps, "steps") as telling:
+            trained = training(progress=telling)
         with _evaluation_bar(problem.name, paths) as counting:
             section = judge(problem, [trained], paths=paths, seed=seed, progress=counting)
         write_json(folder / "evaluation.json", section.evaluation.document())
         write_report(folder / "report.html", problem.name, [section], command())
     _say_evaluations([section.evaluation], as_json)
     loud(f"report: {folder}/report.html")
+
+
+def _to_resume(folder: Path, scenario: str | None, context: typer.Context) -> UnfinishedRun:
+    """The run to continue; what its config.yaml fixes cannot be given again."""
+    fixed = {name: f"--{name}" for name in ("agent", "seed", "steps", "out")} | {"sets": "--set"}
+    sources = {flag: context.get_parameter_source(name) for name, flag in fixed.items()}
+    given = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} beside --resume {folder}: the run's config.yaml has it; leave "
+            "it out, or train another run"
+        )
+    run = unfinished_run(folder)
+    if scenario is not None and named_scenario(scenario, None).name != run.scenario.name:
+        raise ValueError(
+            f"{scenario} beside --resume {folder}, which is a run on {run.scenario.name}: leave it "
+            "out"
+        )
+    return run
 
 
 @app.command("evaluate")
@@ -308,12 +352,14 @@ def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
 
 @contextmanager
 def _kept(folder: Path) -> Iterator[None]:
-    """Say which finished trainings are still there when what follows them fails."""
+    """Say which trainings are still there when the work fails or is interrupted."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for spec in sorted(folder.glob("**/policy/spec.json")):
             loud(f"kept: {spec.parents[1]}, a finished training")
+        for run in [] if isinstance(error, ValueError) else unfinished_runs(folder):
+            loud(f"kept: {run}, an unfinished training; {how_to_resume(run)}")
         raise
 
 

@@ -8,32 +8,51 @@ import re
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, TensorBoardOutputFormat
+from pydantic import ValidationError
 
 from ..agents import AgentSettings, PolicyHedger, Trained, load_policy, save_policy, train_agent
+from ..agents.checkpoint import STATE, has_checkpoint
 from ..agents.factory import check_fit, view_of
 from ..agents.monitor import Progress
-from ..envs import Scenario, dump_scenario
+from ..agents.training_state import LIBRARIES
+from ..envs import Scenario, dump_scenario, parse_scenario
 from ..envs.action import DiscreteAction
 from ..envs.learning import LearningProblem
 from ..envs.namespace import NUMPY
 from ..envs.presets import dump_yaml, read_yaml
+from .run_log import RunLog
 
-LIBRARIES = ("gymnasium", "numpy", "sb3-contrib", "scipy", "stable-baselines3", "torch")
+CONFIG, CHECKPOINT, POLICY = "config.yaml", "checkpoint", "policy"
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A training that was killed or interrupted, as its config.yaml tells it.
+
+    Attributes:
+        folder: the run directory.
+        threads: that torch used; with another number sums round otherwise.
+    """
+
+    folder: Path
+    scenario: Scenario
+    settings: AgentSettings
+    seed: int
+    threads: int
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that is there afterwards only if the work inside went well.
+    """A folder that is there afterwards only if the work inside went well or can be continued.
 
     Raises:
         ValueError: when it exists already: nothing is overwritten.
@@ -44,6 +63,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
+        if has_checkpoint(folder / CHECKPOINT) or (folder / POLICY).is_dir():
+            raise
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # from the first parent that others have put something in
             for parent in made:
@@ -85,35 +106,87 @@ def train_run(
 ) -> Trained:
     """Train into ``folder``: config.yaml, meta.json, tb/, metrics.csv and policy/.
 
+    While it trains, checkpoint/ holds what `resume_run` goes on from.
+
     Raises:
         ValueError: when the folder exists or the scenario cannot be trained on or saved; like any
-            other failure it leaves nothing behind.
+            other failure before the first checkpoint it leaves nothing behind.
     """
     check_run(scenario, settings)
     config = run_config(scenario, settings, seed)
     with new_folder(folder):
-        (folder / "config.yaml").write_text(config, encoding="utf-8")
-        started = time.perf_counter()
-        writers: list[KVWriter] = [
-            TensorBoardOutputFormat(str(folder / "tb")),
-            CSVOutputFormat(str(folder / "metrics.csv")),
-        ]
-        try:
-            trained = train_agent(
-                scenario,
-                settings,
-                seed,
-                name=name or folder.name,
-                writers=writers,
-                progress=progress,
-            )
-        finally:
-            for writer in writers:
-                writer.close()
-        seconds = time.perf_counter() - started
-        write_json(folder / "meta.json", run_meta(seed, seconds))
-        save_policy(folder / "policy", trained.hedger.policy, settings, scenario, trained.view)
+        _write(folder / CONFIG, config)
+        run = UnfinishedRun(folder, scenario, settings, seed, torch.get_num_threads())
+        return _train(run, name, progress)
+
+
+def resume_run(run: UnfinishedRun, *, progress: Progress | None = None) -> Trained:
+    """Train a run to its end: from its checkpoint, or from the start where it had none yet.
+
+    The policy is the one that the training would have come to, bit for bit, on the same machine
+    (tests/experiments/test_resume.py). The folder is kept whatever happens.
+
+    Raises:
+        ValueError: in one line, when the checkpoint is damaged, or of another training or version.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(run.threads)
+    try:
+        return _train(run, None, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(run: UnfinishedRun, name: str | None, progress: Progress | None) -> Trained:
+    folder, log = run.folder, RunLog(run.folder)
+    try:
+        trained = train_agent(
+            run.scenario,
+            run.settings,
+            run.seed,
+            name=name or folder.resolve().name,
+            writers=[log],
+            progress=progress,
+            checkpoint=folder / CHECKPOINT,
+        )
+    finally:
+        log.close()
+    write_json(folder / "meta.json", run_meta(run.seed, log.seconds))
+    part = folder / "policy.part"
+    save_policy(part, trained.hedger.policy, run.settings, run.scenario, trained.view)
+    part.rename(folder / POLICY)  # now the run is finished
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     return trained
+
+
+def unfinished_run(folder: Path) -> UnfinishedRun:
+    """The training of a run directory that has no policy yet.
+
+    Raises:
+        ValueError: in one line, when it is no run, or a finished one, or its config.yaml is damaged
+            or of another version.
+    """
+    _check_directory(folder)
+    path = folder / CONFIG
+    if (folder / POLICY).is_dir():
+        raise ValueError(f"{folder}: a finished training: evaluate it, or train another")
+    if not path.is_file():
+        raise ValueError(f"{folder}: not a run directory: it has no {CONFIG}")
+    tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return UnfinishedRun(
+            folder,
+            parse_scenario(tree["scenario"]),
+            AgentSettings.model_validate(tree["agent"]),
+            int(tree["seed"]),
+            int(tree["threads"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: it has no {error}: train the run anew") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, ("agent", *fault["loc"])))
+        raise ValueError(f"{path}: {key}: {fault['msg'].lower()}") from None
 
 
 def check_run(scenario: Scenario, settings: AgentSettings) -> None:
@@ -138,11 +211,28 @@ def load_run(folder: Path, name: str | None = None) -> PolicyHedger:
     Raises:
         ValueError: in one line, when it is no run, or of another version, or damaged.
     """
+    _check_directory(folder)
+    if not (folder / POLICY).is_dir():
+        if (folder / CONFIG).is_file():
+            raise ValueError(f"{folder}: an unfinished training: {how_to_resume(folder)}")
+        raise ValueError(f"{folder}: not a run directory: it has no folder {POLICY!r}")
+    return load_policy(folder / POLICY, name or folder.resolve().name)
+
+
+def unfinished_runs(folder: Path) -> list[Path]:
+    """The run directories in ``folder``, itself included, that have a checkpoint and no policy."""
+    found = sorted(path.parents[1] for path in folder.glob(f"**/{CHECKPOINT}/{STATE}"))
+    return [run for run in found if not (run / POLICY).is_dir()]
+
+
+def how_to_resume(folder: Path) -> str:
+    """What to type, as a part of a message."""
+    return f"continue with: deephedge train --resume {shlex.quote(str(folder))}"
+
+
+def _check_directory(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such run directory")
-    if not (folder / "policy").is_dir():
-        raise ValueError(f"{folder}: not a run directory: it has no folder 'policy'")
-    return load_policy(folder / "policy", name or folder.resolve().name)
 
 
 def run_config(scenario: Scenario, settings: AgentSettings, seed: int) -> str:
@@ -178,6 +268,10 @@ def command() -> str:
 
 def write_json(path: Path, document: Any) -> None:
     """A small JSON file, in one piece."""
+    _write(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
