@@ -56,7 +56,7 @@ def write_checkpoint(folder: Path, state: Plain, identity: Mapping[str, str]) ->
     tree = {"identity": dict(identity), "state": _packed(state, arrays)}
     text = json.dumps(tree, allow_nan=False)
     header = {"format": str(FORMAT), "tree": text, "sha256": _digest(text, arrays)}
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / "state.part"
     save_file(arrays, part, header)
     part.replace(folder / STATE)

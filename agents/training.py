@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -23,7 +23,7 @@ from .policy_hedger import PolicyHedger
 from .random_state import global_generators
 from .replay import ReplayRate
 from .settings import AgentSettings
-from .training_state import Checkpointer, training_identity
+from .training_state import Checkpointer, TrainingLogger, training_identity
 
 VALIDATION_PATHS = 8192
 
@@ -81,7 +81,7 @@ def train_agent(
     monitor = RiskMonitor(scenario, view, episodes, settings.steps, progress=progress)
     with global_generators(policy_seed):
         model = make_model(scenario, settings, path_seed)
-        model.set_logger(Logger(folder=None, output_formats=list(writers)))
+        model.set_logger(TrainingLogger(writers))
         callbacks: list[BaseCallback] = [monitor]
         if isinstance(model, OffPolicyAlgorithm):
             callbacks.append(ReplayRate(settings.updates_per_transition))

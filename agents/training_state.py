@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
 from ..envs import Scenario, dump_scenario
@@ -43,9 +43,9 @@ def training_state(model: BaseAlgorithm, parts: Sequence[object]) -> dict[str, P
     """The state between two rollouts of ``model`` and of those of ``parts`` that have one.
 
     An algorithm's is: the modules and optimisers that SB3 would save, every attribute that is plain
-    data, and every attribute that is `Stateful`, the environment among them. So an algorithm adds
-    to it by setting an attribute. What is none of these must follow from the settings alone
-    (tests/agents/test_training_state.py names what is left out).
+    data, and every attribute that is `Stateful`, the environment and the logger among them. So an
+    algorithm adds to it by setting an attribute. What is none of these must follow from the
+    settings alone (tests/agents/test_training_state.py names what is left out).
     """
     buffer = getattr(model, "replay_buffer", None)
     return {
@@ -54,7 +54,6 @@ def training_state(model: BaseAlgorithm, parts: Sequence[object]) -> dict[str, P
         "modules": model.get_parameters(),
         "attributes": _attributes(model),
         "replay": _replay(buffer) if isinstance(buffer, ReplayBuffer) else None,
-        "log": [dict(table) for table in _pending(model.logger)],
         "seconds": (time.time_ns() - model.start_time) / 1e9,
         "parts": [part.state() if isinstance(part, Stateful) else None for part in parts],
     }
@@ -72,8 +71,6 @@ def restore_training(
     for part, kept in zip(parts, state["parts"], strict=True):
         if isinstance(part, Stateful):
             part.restore(kept)
-    for table, kept in zip(_pending(model.logger), state["log"], strict=True):
-        table.update(kept)
     model.action_space.np_random.bit_generator.state = state["actions"]
     set_generators(state["generators"])  # last: what is built above may have drawn
 
@@ -126,9 +123,34 @@ def _is_store(value: object, rows: int) -> bool:
     return isinstance(value, np.ndarray) and value.ndim > 0 and len(value) == rows
 
 
-def _pending(logger: Logger) -> tuple[dict[str, Any], ...]:
-    """What has been recorded and not yet written."""
-    return logger.name_to_value, logger.name_to_count, logger.name_to_excluded
+class TrainingLogger(Logger):
+    """SB3's logger with a memory: of what is not written yet, and of the iterations.
+
+    SB3's on-policy loop counts from 1 in every process; here the count goes on.
+    """
+
+    def __init__(self, writers: Sequence[KVWriter]) -> None:
+        super().__init__(folder=None, output_formats=list(writers))
+        self._before = self._iterations = 0
+
+    def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
+        """Keep a value for the next row."""
+        if key == "time/iterations":
+            value = self._iterations = self._before + value
+        super().record(key, value, exclude)
+
+    def state(self) -> dict[str, Plain]:
+        """What has been recorded and not yet written, and the iterations so far."""
+        return {"pending": list(map(dict, self._pending())), "iterations": self._iterations}
+
+    def restore(self, state: dict[str, Plain]) -> None:
+        """Go on from a `state`."""
+        self._before = self._iterations = state["iterations"]
+        for table, kept in zip(self._pending(), state["pending"], strict=True):
+            table.update(kept)
+
+    def _pending(self) -> tuple[dict[str, Any], ...]:
+        return self.name_to_value, self.name_to_count, self.name_to_excluded
 
 
 def training_identity(scenario: Scenario, settings: AgentSettings, seed: int) -> dict[str, str]:

@@ -264,7 +264,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             "generator": self.np_random.bit_generator.state,
             "entropy": self._entropy,
             "next": self._next,
-            "episodes": self._episodes if parted else None,
+            "episodes": self._episodes.copy() if parted else None,
             "account": tuple(self._account),
             "theta": self.problem.theta,
             "finished": list(self._finished),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from deephedge.agents import AgentSettings, Trained, agent_settings, train_agent
 from deephedge.agents import training as training_module
@@ -50,6 +53,28 @@ def trained(short_call: Scenario) -> Callable[[str], Trained]:
         return known[name]
 
     return train
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[Any, Any], bool]:
+    """``same(one, two)``: trees of plain data, equal in type, shape and every bit."""
+    return _same
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Equal in type, shape and every bit."""
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, torch.Tensor):
+        return one.dtype == two.dtype and torch.equal(one, two)
+    if isinstance(one, (np.ndarray, np.generic)):
+        return one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
+    if isinstance(one, dict):
+        return [*one] == [*two] and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, (list, tuple, deque)):
+        lengths = len(one) == len(two) and getattr(one, "maxlen", 0) == getattr(two, "maxlen", 0)
+        return lengths and all(map(_same, one, two))
+    return repr(one) == repr(two)
 
 
 def _tiny(name: str, **changes: Any) -> AgentSettings:

@@ -41,7 +41,15 @@ def damaged(finished_run: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-7])
     spec = tmp_path / "old" / "policy" / "spec.json"
     spec.write_text(spec.read_text().replace('"format": 1', '"format": 99'))
-    shutil.rmtree(tmp_path / "empty" / "policy")
+    for name in ("half", "begun"):
+        shutil.copytree(finished_run, tmp_path / name)
+    for name in ("empty", "half", "begun"):
+        shutil.rmtree(tmp_path / name / "policy")
+    (tmp_path / "bare").mkdir()
+    config = tmp_path / "half" / "config.yaml"
+    config.write_text(config.read_text().replace("threads:", "thread:"))
+    (tmp_path / "begun" / "checkpoint").mkdir()
+    (tmp_path / "begun" / "checkpoint" / "state.safetensors").write_bytes(b"half")
     prices(tmp_path / "nan.csv", broken="nan")
     prices(tmp_path / "negative.csv", broken="-1")
     (tmp_path / "broken.yaml").write_text("name: [")
@@ -79,12 +87,24 @@ BAD = [
     ([*TRAIN, "--out", "run"], "run exists: give another --out, or remove it"),
     (["train", "book-jumps", "--agent", "dqn", "--out", "new/run"], "choices, more than 256"),
     (["train", "--agent", "ppo"], "Missing argument 'SCENARIO'"),
+    (["train", "--resume", "run"], "run: a finished training: evaluate it, or train another"),
+    (["train", "--resume", "none"], "none: there is no such run directory"),
+    (["train", "--resume", "bare"], "bare: not a run directory: it has no config.yaml"),
+    (["train", "--resume", "half"], "half/config.yaml: it has no 'threads': train the run anew"),
+    (["train", "--resume", "begun"], "state.safetensors: truncated or changed: remove begun/check"),
+    (["train", "book-jumps", "--resume", "begun"], "which is a run on short-call: leave it out"),
+    (
+        ["train", "--resume", "begun", "--agent", "ppo", "--seed", "0", "--out", "x"],
+        "--agent and --seed and --out beside --resume begun: the run's config.yaml has it",
+    ),
+    (["train", "--resume", "begun", "--steps", "9"], "--steps beside --resume begun"),
+    (["train", "--resume", "begun", "--set", "market.sigma=1"], "--set beside --resume begun"),
     (["evaluate", "short-call", "--hedger", "delte"], "unknown hedger 'delte': did you mean"),
     (["evaluate", "short-call", "--hedger", "delta:evry=5"], "unknown option 'evry': did you"),
     (["evaluate", "short-call", "--hedger", "delta:every=0"], "every: input should be greater"),
     (["evaluate", "short-call", "--hedger", "cut"], "truncated or changed"),
     (["evaluate", "short-call", "--hedger", "old"], "format 99, this version reads 1"),
-    (["evaluate", "short-call", "--hedger", "empty"], "empty: not a run directory"),
+    (["evaluate", "short-call", "--hedger", "empty"], "empty: an unfinished training: continue"),
     (["evaluate", "short-call", "--hedger", "runs/none"], "runs/none: there is no such run"),
     (["evaluate", "short-call", "--hedger", "nan.csv"], "nan.csv: there is no such run"),
     (["evaluate", "book-jumps", "--hedger", "run", "--paths", "9"], "was trained to see"),
@@ -210,7 +230,10 @@ def test_a_process_refuses(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_a_training(tmp_path: Path) -> None:
-    command = [*SCRIPT, "train", "short-call", "--agent", "a2c", "--out", "new/run"]
+    """Before its first checkpoint nothing is left; after it: test_resume.py."""
+    never = "from deephedge.agents import training_state; training_state.EVERY = 1e9"
+    script = f"{never}; {SCRIPT[-1]}"
+    command = [*SCRIPT[:-1], script, "train", "short-call", "--agent", "a2c", "--out", "new/run"]
     child = subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -229,18 +229,19 @@ def damage(folder: Path, what: str) -> None:
         data = bytearray(weights.read_bytes())
         data[-1] ^= 1
         weights.write_bytes(data)
-    elif what == "no weights":
-        weights.unlink()
     elif what == "truncated spec":
         spec.write_text(spec.read_text()[:-50])
-    elif what == "no spec":
-        spec.unlink()
+    elif what in ("no spec", "no weights"):
+        (spec if what == "no spec" else weights).unlink()
     elif what == "another version":
         spec.write_text(json.dumps(tree | {"format": 2}))
     elif what == "unknown key":
         spec.write_text(json.dumps(tree | {"surprise": 1}))
     elif what == "no policy":
         shutil.rmtree(folder / "policy")
+    elif what == "no run":
+        shutil.rmtree(folder / "policy")
+        (folder / "config.yaml").unlink()
     elif what == "nothing":
         shutil.rmtree(folder)
 
@@ -255,7 +256,8 @@ def damage(folder: Path, what: str) -> None:
         ("no spec", "cannot be read"),
         ("another version", "format 2, this version reads 1"),
         ("unknown key", "surprise"),
-        ("no policy", "not a run directory: it has no folder 'policy'"),
+        ("no policy", "an unfinished training: continue with: deephedge train --resume "),
+        ("no run", "not a run directory: it has no folder 'policy'"),
         ("nothing", "there is no such run directory"),
     ],
 )
