@@ -66,13 +66,14 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def events(folder: Path) -> list[tuple[str, int, Any]]:
     """TensorBoard's numbers without the clock, file after file, in the order of writing."""
-    found = []
-    for path in sorted((folder / "tb").iterdir(), key=lambda path: path.stat().st_mtime_ns):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.tag not in CLOCK and value.metadata.plugin_data.plugin_name == "scalars":
-                    found.append((value.tag, event.step, tuple(value.tensor.float_val)))
-    return found
+    files = [list(EventFileLoader(str(path)).Load()) for path in (folder / "tb").iterdir()]
+    return [
+        (value.tag, event.step, tuple(value.tensor.float_val))
+        for file in sorted(files, key=lambda file: file[0].wall_time)
+        for event in file
+        for value in event.summary.value
+        if value.tag not in CLOCK and value.metadata.plugin_data.plugin_name == "scalars"
+    ]
 
 
 @pytest.mark.parametrize("agent", ["ppo", "sac"])
