@@ -107,6 +107,7 @@ SLOW: list[Case] = [
     ("sac", {"loss_limit": "0.5"}, {}, (5, 4)),
     ("sac", {}, {"collect_steps": 2, "options": {"buffer_size": 64, "batch_size": 8}}, (3, 6)),
     ("ppo", {"objective": "{kind: cvar, level: 0.8}"}, {}, (5, 4)),
+    ("ppo", {}, {"imitate": {"kind": "delta"}}, (5, 4)),
 ]
 CASES = [pytest.param(*case, id=" ".join([case[0], *case[1], *case[2]])) for case in FAST]
 CASES += [
