@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
 import re
 import sys
@@ -19,11 +17,23 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
 from ..baselines import Baseline, baseline_kinds
-from ..envs import Scenario, dump_scenario, load_scenario, preset_names
+from ..envs import dump_scenario, load_scenario, preset_names
 from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
 from ..envs.presets import read_yaml
 from .backtest import backtest
+from .command_options import (
+    AsJson,
+    Hedgers,
+    Paths,
+    Plugin,
+    ScenarioName,
+    Seed,
+    Settings,
+    Steps,
+    named_scenario,
+    say_json,
+)
 from .compare import Watch, compare, judge
 from .evaluation import Evaluation, evaluate
 from .evaluation import Report as Evaluating
@@ -47,52 +57,6 @@ app = typer.Typer(
 )
 
 
-def _import_plugins(files: list[Path] | None) -> list[Path] | None:
-    """Run Python files, which registers the kinds they define."""
-    for file in files or []:
-        spec = importlib.util.spec_from_file_location(f"deephedge_plugin_{file.stem}", file)
-        if not file.is_file() or spec is None or spec.loader is None:
-            raise ValueError(f"--plugin {file}: give a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module.__name__] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ValueError(f"--plugin {file}: {type(error).__name__}: {error}") from error
-    return files
-
-
-ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset or a YAML file.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override, such as market.sigma=0.3."),
-]
-Seed = Annotated[int, typer.Option(min=0, help="All random numbers follow from it.")]
-Paths = Annotated[int, typer.Option(min=2, help="Evaluation paths.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Hedgers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--hedger",
-        metavar="NAME",
-        help="A baseline, such as delta:every=5 or band:width=best, or a run directory. May be "
-        "repeated; all baselines that fit where none is given.",
-    ),
-]
-Steps = Annotated[
-    int | None, typer.Option(min=1, help="Environment steps of a training; by default the agent's.")
-]
-Plugin = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin",
-        metavar="FILE",
-        callback=_import_plugins,
-        help="A Python file with kinds of your own.",
-    ),
-]
-
-
 @app.callback()
 def _before_every_command(plugin: Plugin = None) -> None:
     pass
@@ -111,7 +75,7 @@ def list_(
     if family is not None and family not in found:
         raise ValueError(f"unknown list {family!r}: choose one of {', '.join(found)}")
     if as_json:
-        _say_json(found if family is None else found[family])
+        say_json(found if family is None else found[family])
     elif family is not None:
         say(catalogue(found[family]))
     else:
@@ -126,9 +90,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """The whole scenario as YAML, which can be edited and passed back as a file."""
-    text = dump_scenario(_scenario(scenario, sets))
+    text = dump_scenario(named_scenario(scenario, sets))
     if as_json:
-        _say_json(read_yaml(text, scenario))
+        say_json(read_yaml(text, scenario))
     else:
         say(text.rstrip())
 
@@ -146,7 +110,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train an agent, save the run, evaluate it beside the baselines."""
-    problem = _scenario(scenario, sets)
+    problem = named_scenario(scenario, sets)
     settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
     name = f"{folder_name(problem.name)}-{agent}-{seed}"
     folder = out or free_folder(Path("runs") / name)
@@ -172,7 +136,7 @@ def evaluate_(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate hedgers on the same fresh paths, with none, delta and the optimum if known."""
-    problem = _scenario(scenario, sets)
+    problem = named_scenario(scenario, sets)
     with _evaluation_bar(problem.name, paths) as counting:
         named = named_hedgers(hedger, problem, seed) if hedger else None
         hedgers = standard_baselines(problem, seed) if named is None else named
@@ -198,7 +162,7 @@ def compare_(
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
-    problems = [_scenario(name, sets) for name in scenario]
+    problems = [named_scenario(name, sets) for name in scenario]
     changes = {} if steps is None else {"steps": steps}
     settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
     name = "-".join(folder_name(problem.name) for problem in problems)
@@ -238,12 +202,12 @@ def backtest_(
     as_json: AsJson = False,
 ) -> None:
     """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
-    problem = _scenario(scenario, sets)
+    problem = named_scenario(scenario, sets)
     hedgers = named_hedgers(hedger, problem) if hedger else untuned_baselines(problem)
     history = sp500() if data is None else from_file(data, max_gap)
     result = backtest(problem, hedgers, history, days)
     if as_json:
-        _say_json(result.document())
+        say_json(result.document())
         return
     first, last = result.starts[0], result.starts[-1]
     title = f"{result.history}: {len(result.starts)} months from {first} to {last}, {problem.name}"
@@ -283,16 +247,6 @@ def main() -> NoReturn:
 
 def _one_line(message: object) -> str:
     return " ".join(str(message).split())
-
-
-def _scenario(name: str, sets: Sequence[str] | None) -> Scenario:
-    overrides = {}
-    for item in sets or []:
-        key, equals, value = item.partition("=")
-        if not (key and equals):
-            raise ValueError(f"--set {item!r}: give key.path=value")
-        overrides[key] = value
-    return load_scenario(name, overrides)
 
 
 def _catalogue() -> dict[str, dict[str, str]]:
@@ -342,14 +296,10 @@ def _origin(agent: str) -> str:
     return f"{origin}, {agent_settings(agent).steps:,} steps by default"
 
 
-def _say_json(document: Any) -> None:
-    say(json.dumps(document, indent=1, allow_nan=False))
-
-
 def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     if as_json:
         documents = [each.document() for each in evaluations]
-        _say_json(documents[0] if len(documents) == 1 else documents)
+        say_json(documents[0] if len(documents) == 1 else documents)
         return
     for each in evaluations:
         title = f"{each.scenario.name}, {each.paths:,} paths, seed {each.seed}"
