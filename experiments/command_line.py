@@ -22,6 +22,7 @@ from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
 from ..envs.presets import read_yaml
 from .backtest import backtest
+from .command_line_sweep import sweep_
 from .command_options import (
     AsJson,
     Hedgers,
@@ -55,6 +56,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Hedge options under costs and jumps, beside the classical hedges.",
 )
+
+
+app.command("sweep")(sweep_)
 
 
 @app.callback()
@@ -100,7 +104,9 @@ def show(
 @app.command()
 def train(
     scenario: ScenarioName,
-    agent: Annotated[str, typer.Option(help="The algorithm; see `list agents`.")] = "ppo",
+    agent: Annotated[
+        str, typer.Option(help="The algorithm (see `list agents`), or a YAML file of settings.")
+    ] = "ppo",
     seed: Seed = 0,
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The run directory, a new one.")] = None,
@@ -112,7 +118,7 @@ def train(
     """Train an agent, save the run, evaluate it beside the baselines."""
     problem = named_scenario(scenario, sets)
     settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
-    name = f"{folder_name(problem.name)}-{agent}-{seed}"
+    name = f"{folder_name(problem.name)}-{folder_name(Path(agent).stem)}-{seed}"
     folder = out or free_folder(Path("runs") / name)
     with progress_bar(f"{problem.name}: {agent}", settings.steps, "steps") as telling:
         trained = train_run(folder, problem, settings, seed, progress=telling)
