@@ -22,6 +22,7 @@ from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
 from ..envs.presets import read_yaml
 from .backtest import backtest
+from .command_line_export import export_
 from .command_line_sweep import sweep_
 from .command_options import (
     AsJson,
@@ -59,6 +60,7 @@ app = typer.Typer(
 
 
 app.command("sweep")(sweep_)
+app.command("export")(export_)
 
 
 @app.callback()
