@@ -69,7 +69,7 @@ def _example(module: PolicyModule) -> dict[str, torch.Tensor]:
 
 
 def _instruments(hedger: PolicyHedger) -> list[str]:
-    return [hedge.instrument.kind for hedge in hedger.scenario.hedges]
+    return [str(vars(hedge.instrument)["kind"]) for hedge in hedger.scenario.hedges]
 
 
 def _write_onnx(program: ExportedProgram, module: PolicyModule, path: Path) -> None:

@@ -7,7 +7,9 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.tqc.policies import Actor as QuantileActor
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -90,8 +92,8 @@ class PolicyModule(nn.Module):
         scenario = hedger.scenario
         self.network = _network(hedger.policy)
         self._desk = Desk(scenario, TORCH, hedger.view)
-        choices = None if hedger.choices is None else torch.from_numpy(hedger.choices)
-        self.register_buffer("choices", choices)
+        table = hedger.choices
+        self._chosen = None if table is None else _Table(table)
         self._futures = _futures(scenario)
         self._fixed = scenario.calendar.fixed
         self.inputs = {
@@ -128,8 +130,8 @@ class PolicyModule(nn.Module):
     def _numbers(self, observation: Tensor) -> Tensor:
         """The deterministic action, in float64."""
         action: Tensor = self.network(observation)
-        if self.choices is not None:
-            action = self.choices[action.argmax(-1)]
+        if self._chosen is not None:
+            action = self._chosen(action)
         return action.to(torch.float64).clamp(-1.0, 1.0)
 
     def _tape(self, inputs: Mapping[str, Tensor]) -> Any:
@@ -148,6 +150,19 @@ class PolicyModule(nn.Module):
             option_delta=[[counted(inputs[f"option_delta_{k}"], j)] for k, j in enumerate(closes)],
             closes=closes,
         )
+
+
+class _Table(nn.Module):
+    """The action of the choice with the highest value."""
+
+    actions: Tensor
+
+    def __init__(self, actions: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("actions", torch.from_numpy(actions))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.actions[values.argmax(-1)]
 
 
 class _Present:

@@ -136,7 +136,7 @@ def sweep(
     while (trials is None or study.finished < trials) and time.monotonic() < ends:
         title = f"trial {study.finished}" if trials is None else f"{study.finished}/{trials}"
         bars = telling and partial(_bar, telling, title)
-        study.one(lambda trial, bars=bars: _try(trial, judges, settings, seed, bars))
+        study.one(partial(_try, judges=judges, settings=settings, seed=seed, telling=bars))
         _write(folder, study.trials(), settings)
     found = study.trials()
     if all(trial.state != "complete" for trial in found):
@@ -167,7 +167,12 @@ def _config(scenarios: Sequence[Scenario], settings: AgentSettings, seed: int) -
 
 
 def _try(
-    trial: Any, judges: Sequence[Judge], settings: AgentSettings, seed: int, telling: Telling | None
+    trial: Any,
+    *,
+    judges: Sequence[Judge],
+    settings: AgentSettings,
+    seed: int,
+    telling: Telling | None,
 ) -> tuple[float, dict[str, float]]:
     """The score of one trial and its risks."""
     tried = with_values(settings, suggested(trial, search_space(settings.algorithm)))
@@ -286,7 +291,8 @@ class _Study:
         )
         trial, started = self._study.ask(), time.perf_counter()
         states = self._optuna.trial.TrialState
-        state, score, notes = states.FAIL, None, {}
+        state, score = states.FAIL, None
+        notes: dict[str, Any] = {}
         try:
             score, risks = run(trial)
             state, notes = states.COMPLETE, {"risks": risks}
