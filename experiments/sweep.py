@@ -244,14 +244,14 @@ class _Study:
         if not journal.exists():
             refuse_existing(self._folder)
             self._folder.mkdir(parents=True)
-        storages = self._optuna.storages
-        backend = storages.journal.JournalFileBackend(str(journal))
-        self._study = self._optuna.create_study(
-            study_name="sweep",
-            storage=storages.JournalStorage(backend),
-            direction="maximize",
+        storages, name = self._optuna.storages, "sweep"
+        storage = storages.JournalStorage(storages.journal.JournalFileBackend(str(journal)))
+        if not storage.get_all_studies():
+            self._optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        self._study = self._optuna.load_study(
+            study_name=name,
+            storage=storage,
             pruner=self._optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=4),
-            load_if_exists=True,
         )
         found = self._study.user_attrs.get("config")
         if found is None:

@@ -57,7 +57,7 @@ def hedger(algorithm: str, problem: Scenario, tiny: Tiny) -> PolicyHedger:
         model = make_model(problem, settings, seed=3)
         with torch.no_grad():
             for weights in model.policy.parameters():
-                weights.normal_(0.0, 0.3)
+                weights.normal_(0.0, 0.5)
     model.policy.set_training_mode(False)
     return PolicyHedger(algorithm, model.policy, problem, view_of(problem, settings))
 
@@ -105,14 +105,19 @@ def quantities(episodes: Episodes, t: int, held: Any, wealth: Any) -> dict[str, 
     return {name: value.double().expand(PATHS).clone() for name, value in found.items()}
 
 
-def check(policy: PolicyHedger, names: list[str], run: Callable[[dict[str, Any]], Any]) -> None:
+def check(
+    policy: PolicyHedger,
+    names: list[str],
+    run: Callable[[dict[str, Any]], Any],
+    tolerance: float = 1e-6,
+) -> None:
     episodes, held, wealth = played(policy)
     traded = 0
     for t in range(episodes.steps):
         known = quantities(episodes, t, held, wealth)
         found = np.asarray(run({name: known[name] for name in names}))
         assert found.dtype == np.float64
-        np.testing.assert_allclose(found, held[t], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found, held[t], rtol=0, atol=tolerance)
         traded += 0 if t == 0 else int((np.abs(held[t] - held[t - 1]) > 1e-3).sum())
     assert traded > PATHS // 4  # else next to nothing would have been tested
 
@@ -145,7 +150,9 @@ def test_an_unknown_feature_would_be_noticed() -> None:
     assert {need.removesuffix("_") for needs in _NEEDS.values() for need in needs} <= {*MEANINGS}
 
 
-@pytest.mark.parametrize("name", ["short-call", "gamma-hedge-jumps"])
+@pytest.mark.parametrize(
+    "name", ["gamma-hedge-jumps", pytest.param("short-call", marks=pytest.mark.slow)]
+)
 def test_the_reloaded_program_holds_the_same(name: str, tiny: Tiny, tmp_path: Path) -> None:
     policy = hedger("td3", scenario(name), tiny)
     export_policy(policy, tmp_path / "new", ["torch"])
@@ -158,7 +165,7 @@ def test_the_reloaded_program_holds_the_same(name: str, tiny: Tiny, tmp_path: Pa
     assert len(interface["instruments"]) == len(policy.scenario.hedges)
 
 
-@pytest.mark.parametrize("algorithm", ["td3", "dqn"])
+@pytest.mark.parametrize("algorithm", ["dqn", pytest.param("td3", marks=pytest.mark.slow)])
 def test_onnx_holds_the_same(
     algorithm: str, short_call: Scenario, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -175,7 +182,8 @@ def test_onnx_holds_the_same(
     def run(known: dict[str, Any]) -> Any:
         return evaluator.run(None, {name: value.numpy() for name, value in known.items()})[0]
 
-    check(policy, names, run)
+    # NumPy sums the layers' float32 products in another order; these weights make the most of it.
+    check(policy, names, run, tolerance=1e-5)
 
 
 def test_the_table_is_the_policy(short_call: Scenario, tiny: Tiny, tmp_path: Path) -> None:
