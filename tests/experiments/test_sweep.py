@@ -85,16 +85,17 @@ def test_a_sweep_finds_the_best_settings(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
 ) -> None:
     start = tiny("sac", learning_rate=0.0004)
-    found = sweep([brief()], start, tmp_path / "new", trials=30)
+    found = sweep([brief()], start, tmp_path / "new", trials=25)
     first = found.trials[0]
     assert first.values["learning_rate"] == 0.0004 and first.state == "complete"
-    assert loss(found.best) < 0.5 < loss(start)
+    losses = [loss(with_values(start, trial.values)) for trial in found.trials]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[1:5])  # of those chosen, of the random ones
+    assert loss(found.best) == min(losses) < 1.0 < loss(start)
     states = [trial.state for trial in found.trials]
     assert states.count("pruned") > 2 and states.count("complete") > 5
-    best = min(found.trials, key=lambda t: loss(with_values(start, t.values)))
-    assert found.ranked[0] == best
+    assert found.ranked[0] == found.trials[int(np.argmin(losses))]
     assert agent_settings(str(tmp_path / "new" / BEST)) == found.best
-    assert len(rows(tmp_path / "new")) == 30
+    assert len(rows(tmp_path / "new")) == 25
 
 
 def test_an_interrupted_sweep_comes_to_the_same(
