@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from .policy_figure import policy_grid
 from .policy_hedger import PolicyHedger
-from .policy_module import PolicyModule
+from .policy_module import PolicyModule, network_of
 
 FILES = {"torch": "policy.pt2", "onnx": "policy.onnx", "csv": "holdings.csv"}
 INTERFACE = "interface.json"
@@ -34,17 +34,19 @@ def export_policy(hedger: PolicyHedger, folder: Path, formats: Sequence[str] = (
     Evidence: tests/agents/test_export.py.
 
     Raises:
-        ValueError: for a format that there is not, or a policy with a memory.
+        ValueError: for a format that there is not, a policy with a memory, or, but for ``csv``,
+            actions around a base.
         ImportError: ONNX without the extra ``export``.
     """
     for name in formats:
         if name not in FILES:
             raise ValueError(f"unknown format {name!r}: choose one of {', '.join(FILES)}")
-    module = PolicyModule(hedger)
+    network_of(hedger.policy)
+    module = PolicyModule(hedger) if {"torch", "onnx"} & {*formats} else None
     if "onnx" in formats:
         _check_onnx()
     folder.mkdir(parents=True, exist_ok=True)
-    if "torch" in formats or "onnx" in formats:
+    if module is not None:
         program = exported(module)
         interface = {"inputs": module.inputs, "output": OUTPUT, "instruments": _instruments(hedger)}
         text = json.dumps(interface, indent=1)

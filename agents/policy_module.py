@@ -84,13 +84,18 @@ class PolicyModule(nn.Module):
         inputs: the quantities by name, and what each is.
 
     Raises:
-        ValueError: for a policy with a memory, or of a class of its own.
+        ValueError: for a policy with a memory, of a class of its own, or around a base.
     """
 
     def __init__(self, hedger: PolicyHedger) -> None:
         super().__init__()
-        scenario = hedger.scenario
-        self.network = _network(hedger.policy)
+        scenario, base = hedger.scenario, hedger.view.action.built_on
+        if base is not None:
+            raise ValueError(
+                f"hedger {hedger.name!r} acts around the base {base.name!r}, which torch programs "
+                "and ONNX cannot hold: export it as csv, or train without a base"
+            )
+        self.network = network_of(hedger.policy)
         self._desk = Desk(scenario, TORCH, hedger.view)
         table = hedger.choices
         self._chosen = None if table is None else _Table(table)
@@ -149,6 +154,7 @@ class PolicyModule(nn.Module):
             delta=[[counted(inputs[_delta_of(a)], j)] for j, a in enumerate(assets)],
             option_delta=[[counted(inputs[f"option_delta_{k}"], j)] for k, j in enumerate(closes)],
             closes=closes,
+            base=None,
         )
 
 
@@ -255,8 +261,12 @@ def _futures(scenario: Scenario) -> list[int]:
     return [k for k, hedge in enumerate(scenario.hedges) if isinstance(hedge.instrument, Future)]
 
 
-def _network(policy: BasePolicy) -> nn.Sequential:
-    """From the observation to the deterministic action; the values of choices for DQN."""
+def network_of(policy: BasePolicy) -> nn.Sequential:
+    """From the observation to the deterministic action; the values of choices for DQN.
+
+    Raises:
+        ValueError: for a policy with a memory, or of a class of its own.
+    """
     if isinstance(policy, PathwisePolicy):
         return nn.Sequential(policy.mu)
     if isinstance(policy, DQNPolicy):

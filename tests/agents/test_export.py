@@ -225,4 +225,9 @@ def test_what_cannot_be_exported_is_refused(
         export_policy(remembering, tmp_path / "new")
     with pytest.raises(ValueError, match="unknown format 'pickle': choose one of torch, onnx, csv"):
         export_policy(hedger("ppo", short_call, tiny), tmp_path / "new", ["pickle"])
+    around = load_scenario(
+        "short-call", {"view.action": '{"kind": "band", "base": {"kind": "whalley-wilmott"}}'}
+    )
+    with pytest.raises(ValueError, match="around the base 'whalley-wilmott', which torch programs"):
+        export_policy(hedger("ppo", around, tiny), tmp_path / "new")
     assert not (tmp_path / "new").exists()
