@@ -38,7 +38,7 @@ $(VENV)/.stamp-data: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV), about a minute ..."
-	$(INSTALL) '.[data,dev]'
+	$(INSTALL) '.[data,tune,export,dev]'
 	@touch $@ $(VENV)/.stamp-data
 
 demo: venv

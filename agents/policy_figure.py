@@ -40,10 +40,37 @@ class PolicyMap:
     neutral: NDArray[np.float64]
 
 
-def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap:
-    """Ask the hedger at every date and spot, holding much too little and much too much.
+@dataclass(frozen=True)
+class PolicyGrid:
+    """Where a hedger goes from a grid of dates, holdings of the underlying and spots.
 
-    Every spot is a path that has stood still; options are not held and P&L so far is 0.
+    Attributes:
+        years_left: ``[T]``.
+        spot: ``[M]``, money.
+        holding: before the trade, ``[H]``.
+        target: after it, within the limits, ``[T, H, M]``.
+        neutral: the delta-neutral holding, ``[T, M]``.
+    """
+
+    years_left: NDArray[np.float64]
+    spot: NDArray[np.float64]
+    holding: NDArray[np.float64]
+    target: NDArray[np.float64]
+    neutral: NDArray[np.float64]
+
+
+def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap:
+    """Ask the hedger at every date and spot, holding much too little and much too much."""
+    grid = policy_grid(scenario, hedger, spots, 2)
+    lower, upper = grid.target[:, 0], grid.target[:, 1]
+    return PolicyMap(grid.years_left, grid.spot, lower, upper, grid.neutral)
+
+
+def policy_grid(scenario: Scenario, hedger: Hedger, spots: int, holdings: int) -> PolicyGrid:
+    """Ask the hedger at every date, at ``spots`` spots and holding ``holdings`` numbers of units.
+
+    The holdings lie evenly between the bounds. Every spot is a path that has stood still; options
+    are not held and P&L so far is 0.
     """
     contract = scenario.contract
     first = contract.options  # of the delta-one instruments: the one that is drawn
@@ -55,8 +82,9 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
     tape = Tape.of(episodes)
     known = Known(scenario, episodes.numpy(), tape, Observations(episodes, True))
     zero = np.zeros(spots)
-    found: dict[float, list[NDArray[np.float64]]] = {}
-    for start in (limits.lower or 0.0, limits.upper or 0.0):
+    starts = np.linspace(limits.lower or 0.0, limits.upper or 0.0, holdings)
+    found = []
+    for start in starts:
         holding = tuple(
             np.full(spots, start) if k == first else zero for k in range(contract.instruments)
         )
@@ -64,13 +92,12 @@ def policy_map(scenario: Scenario, hedger: Hedger, spots: int = 81) -> PolicyMap
         for t in range(episodes.steps):
             target, state = hedger.act(known._at(t, Account(zero, holding, zero)), state)
             rows.append(np.array(target[:, first]))
-        found[start] = rows
-    lower, upper = (np.clip(np.stack(rows), limits.lower, limits.upper) for rows in found.values())
+        found.append(np.clip(np.stack(rows), limits.lower, limits.upper))
     times = np.asarray(episodes.numpy().times)[:, 0]
     desk = Desk(scenario, NUMPY)
     options = (zero,) * first
     neutral = np.stack([desk.neutral(tape, t, options)[0] for t in range(episodes.steps)])
-    return PolicyMap(times[-1] - times[:-1], spot, lower, upper, neutral)
+    return PolicyGrid(times[-1] - times[:-1], spot, starts, np.stack(found, 1), neutral)
 
 
 def _standing_still(scenario: Scenario, moved: int, spot: torch.Tensor) -> MarketPaths:

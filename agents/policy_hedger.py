@@ -24,8 +24,9 @@ class PolicyHedger:
 
     def __init__(self, name: str, policy: BasePolicy, scenario: Scenario, view: View) -> None:
         self.name, self.policy, self.view = name, policy, view
+        self.scenario = scenario
         problem = LearningProblem(scenario, view, NUMPY)
-        self.columns, self._choices = problem.columns, problem.choices
+        self.columns, self.choices = problem.columns, problem.choices
         self._instruments = problem.desk.contract.instruments
         self._desks: dict[Scenario, Desk] = {}
 
@@ -39,7 +40,7 @@ class PolicyHedger:
         observation = known.observe(desk)
         first = np.full(len(observation), known.t == 0)
         action, state = self.policy.predict(observation, state, first, deterministic=True)
-        numbers = action if self._choices is None else self._choices[action]
+        numbers = action if self.choices is None else self.choices[action]
         return known.targets(desk, np.clip(numbers.astype(np.float64), -1.0, 1.0)), state
 
     def _desk(self, scenario: Scenario) -> Desk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
@@ -101,9 +102,16 @@ def check_name(name: str) -> None:
 def agent_settings(name: str, **changes: Any) -> AgentSettings:
     """The defaults of an algorithm, with ``changes``.
 
+    ``name`` is an algorithm, or a YAML file with an ``algorithm`` and the settings that differ from
+    its defaults; like ``changes``, a key of the file replaces the default's value as a whole.
+
     Raises:
-        ValueError: for an unknown algorithm or an impossible setting, in one line.
+        ValueError: for an unknown algorithm, an impossible setting or a file without an algorithm,
+            in one line.
     """
+    if Path(name).suffix in (".yaml", ".yml"):
+        own = _read_settings(Path(name))
+        name, changes = own.pop("algorithm"), own | changes
     check_name(name)
     try:
         return AgentSettings.model_validate({"algorithm": name, **_defaults()[name], **changes})
@@ -113,3 +121,15 @@ def agent_settings(name: str, **changes: Any) -> AgentSettings:
         raise ValueError(
             f"agent {name}: {key} {fault['input']!r}: {fault['msg'].lower()}"
         ) from None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(tree.get("algorithm"), str):
+        raise ValueError(
+            f"{path}: no algorithm: add a line such as 'algorithm: {agent_names()[0]}'"
+        )
+    return tree

@@ -29,6 +29,7 @@ class Role(IntEnum):
     BOOTSTRAP = 4
     TUNING = 5
     IMITATION = 6
+    SWEEP = 7
 
 
 def stream_of(seed: int, role: Role, *index: int) -> np.random.SeedSequence:

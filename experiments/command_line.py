@@ -23,6 +23,8 @@ from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
 from ..envs.presets import read_yaml
 from .backtest import backtest
+from .command_line_export import export_
+from .command_line_sweep import sweep_
 from .command_options import (
     AsJson,
     Hedgers,
@@ -61,6 +63,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Hedge options under costs and jumps, beside the classical hedges.",
 )
+
+
+app.command("sweep")(sweep_)
+app.command("export")(export_)
 
 
 @app.callback()
@@ -109,7 +115,9 @@ def train(
     scenario: Annotated[
         str | None, typer.Argument(metavar="SCENARIO", help="A preset or a YAML file.")
     ] = None,
-    agent: Annotated[str, typer.Option(help="The algorithm; see `list agents`.")] = "ppo",
+    agent: Annotated[
+        str, typer.Option(help="The algorithm (see `list agents`), or a YAML file of settings.")
+    ] = "ppo",
     seed: Seed = 0,
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The run directory, a new one.")] = None,
@@ -134,7 +142,7 @@ def train(
     else:
         problem = named_scenario(scenario, sets)
         settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
-        name = f"{folder_name(problem.name)}-{agent}-{seed}"
+        name = f"{folder_name(problem.name)}-{folder_name(Path(agent).stem)}-{seed}"
         folder = out or free_folder(Path("runs") / name)
         refuse_existing(folder)  # what is kept below is then of this work
         training = partial(train_run, folder, problem, settings, seed)

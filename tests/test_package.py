@@ -1,6 +1,7 @@
 """The repository's root is the package `deephedge`: what that layout rests on."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -113,7 +114,7 @@ def test_constraints_pin_everything(root: Path, project: dict[str, Any]) -> None
         assert match, line
         pins[canonicalize_name(match[1])] = match[2]
     extras = project["project"]["optional-dependencies"]
-    declared = [*project["project"]["dependencies"], *extras["data"], *extras["dev"]]
+    declared = [*project["project"]["dependencies"], *itertools.chain(*extras.values())]
     for requirement in map(Requirement, declared):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
     brought = {name for name in closure(declared) if not name.startswith(CUDA)}

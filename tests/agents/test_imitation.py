@@ -20,7 +20,7 @@ from deephedge.baselines import (
 )
 from deephedge.envs import Scenario, load_scenario, rollout, simulate
 
-AGENTS = ("ppo", "sac", "td3", "tqc", "recurrent-ppo", "deep-hedging")
+AGENTS = ("ppo", "sac", "td3", "tqc", "dqn", "recurrent-ppo", "deep-hedging")
 
 
 def copy(
@@ -62,7 +62,7 @@ def test_a_copy_of_the_base_is_at_rest_from_the_start() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent", [*AGENTS, "dqn"])
+@pytest.mark.parametrize("agent", AGENTS)
 def test_a_copy_has_the_risk_of_its_rule(agent: str) -> None:
     scenario = load_scenario("short-call")
     rule = WhalleyWilmottHedge()

@@ -1,0 +1,230 @@
+"""Sweeps: what they find, how they go on, what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deephedge.agents import AgentSettings, agent_settings
+from deephedge.agents.search_space import Choices, search_space, values_of, with_values
+from deephedge.agents.settings import agent_names
+from deephedge.baselines import DeltaHedge, OptimalHedge
+from deephedge.envs import Scenario
+from deephedge.experiments import sweep as sweeping
+from deephedge.experiments.evaluation import evaluate
+from deephedge.experiments.sweep import BEST, JOURNAL, TABLE, Judge, sweep
+
+Tiny = Callable[..., AgentSettings]
+Brief = Callable[..., Scenario]
+Deephedge = Callable[..., Any]
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture(autouse=True)
+def _quick(few_paths: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "PATHS", 512)
+    monkeypatch.setattr(sweeping, "RANDOM_TRIALS", 4)
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that take no time: their risk is a known function of the settings."""
+
+    class Trained:
+        def __init__(self, settings: AgentSettings) -> None:
+            self.hedger = settings
+
+    def train(scenario: Scenario, settings: AgentSettings, seed: int, progress: Any) -> Trained:
+        for step in range(settings.steps):
+            progress(step, loss(settings) + 1 / (1 + step))
+        return Trained(settings)
+
+    monkeypatch.setattr(sweeping, "train_agent", train)
+    monkeypatch.setattr(Judge, "risk", lambda self, settings: loss(settings))
+
+
+def loss(settings: AgentSettings) -> float:
+    """Least at a learning rate of 0.002 and tau of 0.02; 64 units, the choice of few."""
+    off = np.log(settings.learning_rate / 0.002) ** 2 + np.log(settings.options["tau"] / 0.02) ** 2
+    return float(off + 0.5 * (settings.net != (64, 64)))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / TABLE).open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_what_is_searched_can_be_set(name: str) -> None:
+    settings = agent_settings(name)
+    space = search_space(name)
+    assert with_values(settings, values_of(settings, space)) == settings
+    for key, dimension in space.items():
+        ends = [dimension.low, dimension.high] if not isinstance(dimension, Choices) else []
+        for value in dimension.choices if isinstance(dimension, Choices) else ends:
+            assert values_of(with_values(settings, {key: value}), space)[key] == value
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_a_sweep_begins_with_the_defaults(name: str) -> None:
+    settings = agent_settings(name)
+    space = search_space(name)
+    values = values_of(settings, space)
+    assert values.keys() == space.keys()  # each is written down in defaults.yaml
+    assert sweeping._within(values, space).keys() == space.keys()
+
+
+def test_a_sweep_finds_the_best_settings(
+    simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
+) -> None:
+    start = tiny("sac", learning_rate=0.0004)
+    found = sweep([brief()], start, tmp_path / "new", trials=25)
+    first = found.trials[0]
+    assert first.values["learning_rate"] == 0.0004 and first.state == "complete"
+    losses = [loss(with_values(start, trial.values)) for trial in found.trials]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[1:5])  # of those chosen, of the random ones
+    assert loss(found.best) == min(losses) < 1.0 < loss(start)
+    states = [trial.state for trial in found.trials]
+    assert states.count("pruned") > 2 and states.count("complete") > 5
+    assert found.ranked[0] == found.trials[int(np.argmin(losses))]
+    assert agent_settings(str(tmp_path / "new" / BEST)) == found.best
+    assert len(rows(tmp_path / "new")) == 25
+
+
+def test_an_interrupted_sweep_comes_to_the_same(
+    simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems, settings = [brief()], tiny("td3")
+    whole = sweep(problems, settings, tmp_path / "whole", trials=7, seed=3)
+    train, calls = sweeping.train_agent, 0
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in (1, 4, 8):
+            raise KeyboardInterrupt
+        return train(*arguments, **named)
+
+    monkeypatch.setattr(sweeping, "train_agent", failing)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(problems, settings, tmp_path / "parts", trials=7, seed=3)
+    parts = sweep(problems, settings, tmp_path / "parts", trials=7, seed=3)
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    assert parts.best == whole.best
+    again = sweep(problems, settings, tmp_path / "parts", trials=7, seed=3)
+    assert again == parts and calls == 7 + 3
+    other = sweep(problems, settings, tmp_path / "other", trials=7, seed=4)
+    assert other.trials[1].values != whole.trials[1].values
+
+
+def test_a_sweep_of_something_else_is_refused(
+    simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    sweep([brief()], tiny("td3"), folder, trials=1)
+    before = (folder / JOURNAL).read_bytes()
+    with pytest.raises(ValueError, match="holds a sweep with other scenarios and seed: give"):
+        sweep([brief("short-call-jumps")], tiny("td3"), folder, trials=2, seed=1)
+    assert (folder / JOURNAL).read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="mine exists: give another --out"):
+        sweep([brief()], tiny("td3"), tmp_path / "mine", trials=1)
+
+
+def test_a_training_that_fails_is_a_failed_trial(
+    simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sweeping.train_agent
+
+    def diverging(scenario: Scenario, settings: AgentSettings, *rest: Any, **named: Any) -> Any:
+        if settings.learning_rate != 0.001:
+            raise ValueError("holdings with NaN")
+        return train(scenario, settings, *rest, **named)
+
+    monkeypatch.setattr(sweeping, "train_agent", diverging)
+    found = sweep([brief()], tiny("td3"), tmp_path / "new", trials=3)
+    assert [trial.state for trial in found.trials] == ["complete", "failed", "failed"]
+    assert rows(tmp_path / "new")[2]["reason"] == "holdings with NaN"
+    with pytest.raises(ValueError, match="no trial came to its end, the last: holdings with NaN"):
+        sweep([brief()], tiny("td3", learning_rate=0.002), tmp_path / "none", trials=2)
+
+
+def test_the_score_is_the_gap_that_is_closed(brief: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other paths than an evaluation's: equal within their error, never to the last digit."""
+    monkeypatch.setattr(sweeping, "PATHS", 4096)
+    problem = brief()
+    judge = Judge(problem, seed=0)
+    assert judge.score(judge.risk(DeltaHedge())) == 0.0
+    assert judge.score(judge.risk(OptimalHedge())) == pytest.approx(1.0, abs=1e-12)
+    evaluated = evaluate(problem, [], paths=512)
+    assert judge.risk(DeltaHedge()) != evaluated.result("delta").risk.value
+    unknown = Judge(brief("sp500-call"), seed=0)
+    delta = unknown.risk(DeltaHedge())
+    assert unknown.score(delta) == 0.0
+    assert unknown.score(delta - 0.1 * unknown.scenario.contract.scale) == pytest.approx(0.1)
+
+
+SWEEP = ["sweep", "short-call", "--set", "calendar.steps=5", "--agent", "a2c", "--steps", "2560"]
+
+
+def test_the_command_line(deephedge: Deephedge, tmp_path: Path, finished_run: Path) -> None:
+    ran = deephedge(*SWEEP, "--trials", "2", "--out", "new", "--json")
+    assert ran.code == 0 and "best settings: new/best.yaml" in ran.err
+    document = ran.json
+    assert [trial["number"] for trial in document["trials"]] == [0, 1]
+    assert document["scenarios"] == ["short-call"] and document["best"]["algorithm"] == "a2c"
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {BEST, TABLE, JOURNAL}
+    ran = deephedge(*SWEEP, "--trials", "2", "--out", "new")
+    assert ran.code == 0 and ran.out.startswith("2 trials\n")
+    ran = deephedge("export", str(finished_run), "--to", "out", "--format", "csv")
+    assert (ran.code, ran.out) == (0, "out/holdings.csv\n")
+    ran = deephedge("export", str(finished_run), "--to", "out")
+    assert ran.code == 2 and ran.err.startswith("error: out exists: give another")
+
+
+@pytest.mark.slow
+def test_the_best_settings_can_be_trained(deephedge: Deephedge, tmp_path: Path) -> None:
+    best = deephedge(*SWEEP, "--trials", "2", "--out", "new", "--json").json["best"]
+    trained = ["train", "short-call", "--set", "calendar.steps=5", "--paths", "500"]
+    assert deephedge(*trained, "--agent", "new/best.yaml").code == 0
+    spec = tmp_path / "runs" / "short-call-best-0" / "policy" / "spec.json"
+    assert json.loads(spec.read_text())["settings"] == best
+
+
+def test_a_missing_extra_is_one_line(
+    deephedge: Deephedge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    ran = deephedge("sweep", "short-call", "--agent", "sac")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "error: a sweep needs the extra 'tune': pip install 'deephedge[tune]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: 5", "own.yaml: no algorithm: add a line such as 'algorithm: ppo'"),
+        ("algorithm: 3", "own.yaml: no algorithm"),
+        ("algorithm: pppo", "unknown agent 'pppo': did you mean 'ppo'?"),
+        ("{algorithm: ppo, steps: 0}", "agent ppo: steps 0: "),
+        ("[ppo]", "own.yaml: a mapping of keys was expected"),
+        (None, "own.yaml: cannot be read"),
+    ],
+)
+def test_a_bad_settings_file_is_refused(
+    text: str | None, message: str, deephedge: Deephedge, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "own.yaml").write_text(text)
+    ran = deephedge("train", "short-call", "--agent", "own.yaml")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {message}") and ran.err.count("\n") == 1
