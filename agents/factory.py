@@ -16,8 +16,8 @@ from ..envs import Scenario, View
 from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
 from ..envs.rewards import TelescopedReward
 from ..envs.rule import Rule
-from .deep_hedging import DeepHedging, check_pathwise
 from .exploration import BatchNoise, HedgingDQN
+from .pathwise.deep_hedging import DeepHedging, check_pathwise
 from .replay import HedgingReplayBuffer
 from .sb3_environment import HedgingVecEnv, as_sb3_env
 from .settings import AgentSettings

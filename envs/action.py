@@ -171,9 +171,7 @@ class BandAction(ActionMap):
         ops: Namespace,
     ) -> X:
         """``clip(holding, lower - rest + reach a0, upper + rest + reach a1)``, edges in order."""
-        first, second = self.edges(action, holding, centre, size)
-        lower, upper = ops.minimum(first, second), ops.maximum(first, second)
-        return ops.minimum(ops.maximum(holding, lower), upper)
+        return ops.between(holding, *self.edges(action, holding, centre, size))
 
     def edges(self, action: tuple[X, ...], holding: X, centre: Centre, size: float) -> tuple[X, X]:
         """The two edges in units of the instrument; the lower one may come second."""

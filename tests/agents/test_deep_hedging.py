@@ -24,11 +24,11 @@ from deephedge.agents import (
     as_sb3_env,
     train_agent,
 )
-from deephedge.agents import deep_hedging as deep_hedging_module
+from deephedge.agents.pathwise import deep_hedging as deep_hedging_module
 from deephedge.agents import training as training_module
-from deephedge.agents.deep_hedging import Pathwise, check_pathwise, pathwise_loss
+from deephedge.agents.pathwise.deep_hedging import Pathwise, check_pathwise, pathwise_loss
 from deephedge.agents.factory import check_fit
-from deephedge.agents.pathwise_policy import PathwisePolicy
+from deephedge.agents.pathwise.policy import PathwisePolicy
 from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.envs import Episodes, Scenario, View, load_scenario, rollout, simulate
 from deephedge.envs.action import DiscreteAction, ResidualAction, TargetAction, TradeAction
@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_the_risk(
     view = View(action=action) if action else View()
     episodes = paths(scenario, 60)
     policy = fresh(scenario, view, 20.0).double()
-    pathwise_loss(scenario, episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
     gradient = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
     found, expected = [], []
     for seed in range(4):
@@ -210,7 +210,7 @@ def test_several_instruments_all_learn(preset: str, action: Any) -> None:
     policy = fresh(scenario, view, 3.0)
     generator = torch.Generator().manual_seed(1)
     episodes = simulate(scenario, 128, generator, torch.float32)
-    pathwise_loss(scenario, episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
     pulls = policy.mu[-1].weight.grad
     assert torch.isfinite(pulls).all()
     by_instrument = pulls.reshape(len(scenario.hedges), view.action.width, -1).abs()

@@ -14,13 +14,14 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor, nn
 
-from ..envs import Episodes, Known, Scenario, rollout, simulate
-from ..envs.desk import Desk
-from ..envs.namespace import SCALAR, TORCH
-from ..envs.stream import Role, generator_of, stream_of
-from .pathwise_policy import PathwisePolicy
-from .random_state import global_generators
-from .sb3_environment import HedgingVecEnv
+from ...envs import Episodes, Known, Scenario, simulate
+from ...envs.desk import Desk
+from ...envs.namespace import SCALAR, TORCH
+from ...envs.stream import Role, generator_of, stream_of
+from ...envs.terminal_wealth import terminal_wealth
+from .policy import PathwisePolicy
+from ..random_state import global_generators
+from ..sb3_environment import HedgingVecEnv
 
 SMALL_TRADE = 1e-12  # units; a cost that is still there jumps, even a root's is at a millionth
 CLIPPED_NORM = 1.0  # of the gradient of the loss in money scales
@@ -121,10 +122,10 @@ class DeepHedging(BaseAlgorithm):
         return simulate(scenario, self.n_envs, generator_of(stream, self.device), torch.float32)
 
     def _update(self, episodes: Episodes, desk: Desk) -> Any:
-        """One step of the optimiser; the actions played, ``[T, N, width]``."""
+        """One step of the optimiser; the actions played, ``[T width, N]``."""
         self.policy.set_training_mode(True)
         hedger = Pathwise(self.policy, desk)
-        loss = pathwise_loss(desk.scenario, episodes, hedger)
+        loss = pathwise_loss(desk, episodes, hedger)
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -135,7 +136,7 @@ class DeepHedging(BaseAlgorithm):
         self.logger.record("train/loss", float(loss.detach()))
         self.logger.record("train/gradient_norm", float(norm))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        return torch.stack(hedger.actions).cpu().numpy()
+        return torch.stack([n for date in hedger.actions for n in date]).cpu().numpy()
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
@@ -153,38 +154,37 @@ class Pathwise:
     """The policy as a hedger in torch, through whose holdings gradients flow.
 
     Attributes:
-        actions: what was played at each date so far, ``[N, width]`` each, cut from the gradient.
+        actions: the numbers played at each date so far, ``[N]`` each, cut from the gradient.
     """
 
     name = "deep-hedging"
 
     def __init__(self, policy: PathwisePolicy, desk: Desk) -> None:
         self._policy, self._desk = policy, desk
-        self.actions: list[Tensor] = []
+        self.actions: list[tuple[Tensor, ...]] = []
 
     def start(self, n: int) -> None:
         """No memory."""
 
     def act(self, known: Known, state: None) -> tuple[Tensor, None]:
         """The holdings ``[N, K]`` that the action asks for through the view."""
-        action = self._policy(known.observe(self._desk))
-        self.actions.append(action.detach())
-        targets: Tensor = known.targets(self._desk, action)
+        numbers = self._policy.play(*known.seen(self._desk))
+        self.actions.append(tuple([number.detach() for number in numbers]))
+        targets: Tensor = known.asked(self._desk, numbers)
         return targets, None
 
 
-def pathwise_loss(scenario: Scenario, episodes: Episodes, hedger: Pathwise) -> Tensor:
+def pathwise_loss(desk: Desk, episodes: Episodes, hedger: Pathwise) -> Tensor:
     """``mean l_theta(L)`` over torch ``episodes``, over the money scale; theta is the batch's own.
 
     Where the risk is the least mean over theta, its gradient is that of the batch's risk (envelope
     theorem; a CVaR's boundary path counts whole); for an expectile it is that of the risk times a
     positive number, and for the quadratic risks that of the squared risk.
     """
-    outcome = rollout(scenario, episodes, hedger, differentiable=True)
-    loss, objective = -outcome.pnl, scenario.objective
+    loss, objective = -terminal_wealth(desk, episodes, hedger), desk.scenario.objective
     theta = objective.theta(loss.detach().cpu().numpy())
     mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
-    return mean / scenario.contract.scale
+    return mean / desk.contract.scale
 
 
 def check_pathwise(scenario: Scenario) -> None:

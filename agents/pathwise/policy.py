@@ -11,6 +11,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from torch import Tensor, nn
 
+from .dense import ACTIVATIONS, dense
+
 LAST_LAYER = 0.1  # its first weights are a tenth of torch's own: the first actions are near 0
 
 
@@ -32,6 +34,7 @@ class PathwisePolicy(BasePolicy):
     ) -> None:
         super().__init__(observation_space, action_space)
         assert isinstance(observation_space, spaces.Box) and isinstance(action_space, spaces.Box)
+        self._activation = activation_fn
         inputs, outputs = observation_space.shape[0], action_space.shape[0]
         self.mu = nn.Sequential(*create_mlp(inputs, outputs, list(net_arch), activation_fn))
         last = self.mu[-1]
@@ -45,6 +48,15 @@ class PathwisePolicy(BasePolicy):
         """The action in [-1, 1]."""
         action: Tensor = self.mu(observation)
         return action.clamp(-1.0, 1.0)
+
+    def play(self, market: Tensor, own: list[Tensor]) -> tuple[Tensor, ...]:
+        """The action's numbers ``[N]`` in a rollout; ``own`` is written into ``market``."""
+        market = market.to(self.mu[-1].weight.dtype)
+        activation = ACTIVATIONS.get(self._activation)
+        if activation is not None and len(self.mu) > 1:
+            return dense(self.mu, activation, market, own)
+        head = market[:, : market.shape[1] - len(own)]
+        return self(torch.cat([head, *(column[:, None] for column in own)], -1)).unbind(-1)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         action: Tensor = self(observation)
