@@ -193,7 +193,7 @@ class Known:
         return stack(desk.targets(numbers, self.account, tape, self.t))
 
     def seen(self, desk: Desk) -> tuple[X, list[X]]:
-        """The parts of an observation: market features ``[N, F]`` and the own columns, ``[N]`` each.
+        """The observation in parts: market features ``[N, F]`` and own columns, ``[N]`` each.
 
         The own columns of the former are there, unfilled, and come last; in torch they may be
         filled in place.

@@ -133,7 +133,7 @@ class _Torch:
 
     @staticmethod
     def between(x: X, first: X, second: X) -> X:
-        return _Between.apply(x, first, second)
+        return _Between.apply(x, first, second)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def where(condition: X, x: X, y: X) -> X:

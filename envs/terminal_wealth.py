@@ -1,4 +1,4 @@
-"""Terminal wealth in torch: the rollout of a training, without the lines that only a report reads."""
+"""Terminal wealth in torch: a rollout without the lines that only a report reads."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from ...envs import Episodes, Known, Scenario, simulate
 from ...envs.desk import Desk
-from ...envs.namespace import SCALAR, TORCH
+from ...envs.namespace import TORCH
 from ...envs.stream import Role, generator_of, stream_of
 from ...envs.terminal_wealth import terminal_wealth
-from .policy import PathwisePolicy
 from ..random_state import global_generators
 from ..sb3_environment import HedgingVecEnv
+from .policy import PathwisePolicy
+from .surrogate import SurrogateDesk, check_pathwise
 
-SMALL_TRADE = 1e-12  # units; a cost that is still there jumps, even a root's is at a millionth
 CLIPPED_NORM = 1.0  # of the gradient of the loss in money scales
 
 
@@ -39,8 +39,10 @@ class DeepHedging(BaseAlgorithm):
     Evidence: tests/agents/test_deep_hedging.py (gradient against central differences, a closed
     form, the gap to the optimum).
 
+    Where the P&L jumps with the holdings it learns from a smooth version (`SurrogateDesk`).
+
     Raises:
-        ValueError: where the risk has a jump in the holdings (`check_pathwise`).
+        ValueError: for a cost without a smooth version (`check_pathwise`).
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PathwisePolicy}
@@ -99,13 +101,14 @@ class DeepHedging(BaseAlgorithm):
         )
         assert isinstance(self.env, HedgingVecEnv)
         problem = self.env.env.problem
-        desk = Desk(problem.scenario, TORCH, problem.view)
+        desk = SurrogateDesk(problem.scenario, problem.view)
         callback.on_training_start(locals(), globals())
         going = True
         while going and self.num_timesteps < total:
             callback.on_rollout_start()
             self._update_current_progress_remaining(self.num_timesteps, total)
             self._update_learning_rate(self.policy.optimizer)
+            desk.narrow(self._current_progress_remaining)
             episodes = self._fresh_episodes(problem.scenario)
             actions = self._update(episodes, desk)
             self.num_timesteps += episodes.paths * episodes.steps
@@ -163,15 +166,16 @@ class Pathwise:
         self._policy, self._desk = policy, desk
         self.actions: list[tuple[Tensor, ...]] = []
 
-    def start(self, n: int) -> None:
-        """No memory."""
+    def start(self, n: int) -> Tensor | None:
+        """What the policy remembers before the first date."""
+        return self._policy.blank(n)
 
-    def act(self, known: Known, state: None) -> tuple[Tensor, None]:
+    def act(self, known: Known, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The holdings ``[N, K]`` that the action asks for through the view."""
-        numbers = self._policy.play(*known.seen(self._desk))
+        numbers, state = self._policy.play(*known.seen(self._desk), state)
         self.actions.append(tuple([number.detach() for number in numbers]))
         targets: Tensor = known.asked(self._desk, numbers)
-        return targets, None
+        return targets, state
 
 
 def pathwise_loss(desk: Desk, episodes: Episodes, hedger: Pathwise) -> Tensor:
@@ -185,29 +189,3 @@ def pathwise_loss(desk: Desk, episodes: Episodes, hedger: Pathwise) -> Tensor:
     theta = objective.theta(loss.detach().cpu().numpy())
     mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
     return mean / desk.contract.scale
-
-
-def check_pathwise(scenario: Scenario) -> None:
-    """Refuse a scenario whose P&L jumps with the holdings: the gradient does not see a jump.
-
-    Raises:
-        ValueError: for a cost that stays as the trade goes to 0, a lot or a loss limit, naming its
-            key; for an objective without a pointwise loss, from the objective.
-    """
-    if not scenario.objective.trainable:
-        scenario.objective.pointwise(0.0, (), SCALAR)
-    spot = scenario.contract.spot
-    keys = [
-        f"hedges.{k}.costs.{i}"
-        for k, costs in enumerate(scenario.costs)
-        for i, cost in enumerate(costs)
-        if cost.charge(SMALL_TRADE, spot, SCALAR) > 1e-5 * cost.charge(1.0, spot, SCALAR)
-    ]
-    lots = [k for k, limits in enumerate(scenario.limits) if limits.lot is not None]
-    keys += [f"hedges.{k}.limits.lot" for k in lots]
-    keys += ["loss_limit"] if scenario.loss_limit is not None else []
-    if keys:
-        raise ValueError(
-            f"agent deep-hedging: {', '.join(keys)}: the P&L jumps there, which a pathwise "
-            "gradient does not see: train without, the run can be evaluated with it, or train ppo"
-        )

@@ -43,7 +43,9 @@ def dense(
     """
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     parameters = [p for layer in linear for p in (layer.weight, layer.bias)]
-    numbers: tuple[Tensor, ...] = _Dense.apply(activation, market, len(own), *own, *parameters)
+    numbers: tuple[Tensor, ...] = _Dense.apply(  # type: ignore[no-untyped-call]
+        activation, market, len(own), *own, *parameters
+    )
     return numbers
 
 
@@ -54,10 +56,10 @@ class _Dense(torch.autograd.Function):
     def forward(ctx: Any, activation: Activation, market: Tensor, owned: int, *rest: Tensor) -> Any:
         own, parameters = rest[:owned], rest[owned:]
         first = market.shape[-1] - owned
-        for column, values in enumerate(own, start=first):
-            market[:, column] = values
-        values, *hidden = [market], *zip(parameters[:-2:2], parameters[1:-2:2], strict=True)
-        for weight, bias in hidden:
+        for column, value in enumerate(own, start=first):
+            market[:, column] = value
+        values = [market]
+        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
             values.append(activation.value_(torch.addmm(bias, values[-1], weight.t())))
         raw = torch.addmm(parameters[-1][:, None], parameters[-2], values[-1].t())
         action = raw.clamp(-1.0, 1.0)
