@@ -52,19 +52,12 @@ def test_sold_and_bought_enclose_the_fair_price() -> None:
 
 
 @pytest.mark.parametrize("premium", ["mark", "0", "7.5"])
-@pytest.mark.parametrize(
-    "objective",
-    ["{kind: entropic, aversion: 0.1}", "{kind: quadratic}", "{kind: cvar, level: 0.9}"],
-)
+@pytest.mark.parametrize("objective", ["{kind: quadratic}", "{kind: cvar, level: 0.9}"])
 def test_the_premium_does_not_matter(premium: str, objective: str) -> None:
     """It is taken out before a price is asked for; with a rate it has earned interest."""
     changes = {"market.rate": "0.1", "market.drift": "0.1", "objective": objective}
-    prices = [
-        indifference_price(
-            short_call(**changes, **{"position.premium": p}), DeltaHedge(), paths=999
-        )
-        for p in (premium, "1")
-    ]
+    deals = [short_call(**changes, **{"position.premium": p}) for p in (premium, "1")]
+    prices = [indifference_price(deal, DeltaHedge(), paths=999) for deal in deals]
     assert prices[0].value == pytest.approx(prices[1].value, rel=1e-12)
 
 
@@ -72,7 +65,7 @@ def test_unhedged_under_quadratic_risk_it_is_the_expected_payoff() -> None:
     scenario = short_call(
         objective="{kind: quadratic}", **{"market.rate": "0.2", "market.drift": "0.2"}
     )
-    found = indifference_price(scenario, NoHedge(), paths=PATHS)
+    found = indifference_price(scenario, NoHedge(), paths=PATHS, seed=1)
     deviation, rate, years = 0.2 * math.sqrt(30 / 365), 0.2, 30 / 365
     d1 = (rate * years) / deviation + deviation / 2
 
