@@ -65,9 +65,8 @@ def test_products_are_shuffles() -> None:
 
 def test_the_speed_of_the_path_does_not_matter() -> None:
     path = drawn(4)
-    stops = torch.cat(
-        [path[:1], torch.stack([(path[:-1] + path[1:]) / 2, path[1:]], 1).flatten(0, 1)]
-    )
+    halves = torch.stack([(path[:-1] + path[1:]) / 2, path[1:]], 1).flatten(0, 1)
+    stops = torch.cat([path[:1], halves])
     torch.testing.assert_close(signature(stops)[::2], signature(path))
 
 
