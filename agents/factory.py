@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
-from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
+from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction, TriggerAction
 from ..envs.rewards import TelescopedReward
 from ..envs.rule import Rule
 from .exploration import BatchNoise, HedgingDQN
@@ -59,11 +59,12 @@ def _built_on(action: ActionMap, base: Rule) -> ActionMap:
     """The same map around a base."""
     if isinstance(action, DiscreteAction):
         return action.model_copy(update={"of": _built_on(action.of, base)})
-    if isinstance(action, BandAction | ResidualAction):
+    if isinstance(action, BandAction | ResidualAction | TriggerAction):
         return action.model_copy(update={"base": base})
     kind = getattr(action, "kind")  # noqa: B009 - declared by the kinds
     raise ValueError(
-        f"base {base.name!r}: actions of kind {kind} are built on none: take band or residual"
+        f"base {base.name!r}: actions of kind {kind} are built on none: take band, trigger or "
+        "residual"
     )
 
 

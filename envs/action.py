@@ -196,6 +196,12 @@ class TriggerAction(ActionMap):
     kind: Literal["trigger"] = "trigger"
     reach: Reach = 1.0
     rest: Annotated[float, Field(ge=0)] = 0.1
+    base: Rule | None = None
+
+    @property
+    def built_on(self) -> Rule | None:
+        """The base."""
+        return self.base
 
     @property
     def width(self) -> int:
@@ -206,7 +212,7 @@ class TriggerAction(ActionMap):
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,
@@ -216,10 +222,10 @@ class TriggerAction(ActionMap):
         return ops.where(ops.abs(edge - holding) > slack, edge, holding)
 
     def parts(
-        self, action: tuple[X, ...], holding: X, centre: X, size: float, ops: Namespace
+        self, action: tuple[X, ...], holding: X, centre: Centre, size: float, ops: Namespace
     ) -> tuple[X, X]:
         """The band's target, and ``max(rest + reach a2, 0)`` position sizes."""
-        band = BandAction(reach=self.reach, rest=self.rest)
+        band = BandAction(reach=self.reach, rest=self.rest, base=self.base)
         edge = band.target(action[:2], holding, centre, (0.0, 0.0), size, ops)
         slack = ops.maximum(self.rest * size + (self.reach * size) * action[2], 0.0)
         return edge, slack

@@ -153,8 +153,8 @@ def _time_left(v: Visible) -> Tensor:
 
 def _log_spot(v: Visible) -> Tensor:
     deviation = v.contract.volatility * v.contract.horizon**0.5 + 1e-8
-    move: Tensor = v.log_spot - math.log(v.contract.spot)
-    return move / deviation
+    scaled: Tensor = (v.log_spot - math.log(v.contract.spot)) / deviation
+    return scaled
 
 
 def _signature(v: Visible) -> Sequence[Tensor]:

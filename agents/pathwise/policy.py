@@ -68,6 +68,14 @@ class PathwisePolicy(BasePolicy):
         action, memory = self._step(observation, memory)
         return action.unbind(-1), memory
 
+    def along(self, observation: Tensor) -> Tensor:
+        """The actions ``[T, N, width]`` on whole episodes of observations ``[T, N, F]``."""
+        played, memory = [], self.blank(observation.shape[1])
+        for seen in observation:
+            action, memory = self._step(seen, memory)
+            played.append(action)
+        return torch.stack(played)
+
     def blank(self, n: int) -> Tensor | None:
         """The memory ``[n, cells]`` before a path's first date, null without cells."""
         if self.cells is None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...envs import Scenario, View
-from ...envs.action import TriggerAction
+from ...envs.action import Centre, TriggerAction
 from ...envs.costs import Cost
 from ...envs.desk import Desk
 from ...envs.namespace import SCALAR, TORCH, Namespace, X
@@ -67,12 +67,13 @@ class _Gradual:
 
     def __init__(self, trigger: TriggerAction, width: float) -> None:
         self._trigger, self._width = trigger, width
+        self.built_on = trigger.built_on
 
     def target(
         self,
         action: tuple[X, ...],
         holding: X,
-        centre: X,
+        centre: Centre,
         bounds: tuple[float, float],
         size: float,
         ops: Namespace,

@@ -114,6 +114,16 @@ def test_a_path_remembers_itself_and_starts_blank(three_steps: Scenario) -> None
     assert kept is not None and kept[0].shape == (1, CELLS)
 
 
+def test_along_a_whole_episode_it_plays_date_by_date(three_steps: Scenario) -> None:
+    policy, state = remembering(three_steps), None
+    rng = np.random.default_rng(1)
+    seen = rng.normal(size=(3, 4, policy.observation_space.shape[0])).astype(np.float32)
+    whole = policy.along(torch.from_numpy(seen)).detach().numpy()
+    for t in range(3):
+        action, state = policy.predict(seen[t], state, np.full(4, t == 0))
+        np.testing.assert_allclose(action, whole[t], atol=1e-6)
+
+
 def test_a_run_with_a_memory_comes_back(
     three_steps: Scenario, tiny: Callable[..., AgentSettings], tmp_path: Path
 ) -> None:

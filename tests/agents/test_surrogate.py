@@ -122,7 +122,7 @@ def test_a_trigger_is_reached_gradually() -> None:
     for holding, share in ((0.3, 0.5), (0.38, None), (0.12, 1.0), (0.5, 0.0)):
         numbers = (torch.zeros(1),) * 3
         held, centre = torch.tensor([holding]), torch.tensor([0.5])
-        arguments = (numbers, held, centre, (-2.0, 2.0), 1.0, TORCH)
+        arguments = (numbers, held, (centre, centre), (-2.0, 2.0), 1.0, TORCH)
         found = float(desk.action.target(*arguments))
         edge = max(holding, 0.4)
         if share is not None:
