@@ -110,9 +110,8 @@ for form in FORMS:
     hedger.fit(call, verbose=False)
     seconds[form] = time.perf_counter() - start
     with torch.no_grad():
-        pnl = hedger.compute_pl if hasattr(hedger, "compute_pl") else hedger.compute_pnl
         call.simulate(n_paths=100_000)
-        losses = -100 * pnl(call).double()
+        losses = -100 * hedger.compute_pl(call).double()
     found = torch.logsumexp(0.1 * losses, 0) - torch.log(torch.tensor(float(len(losses))))
     risks[form] = float(found / 0.1)
 print(json.dumps({"seconds": seconds, "risks": risks}))
@@ -218,9 +217,9 @@ def main() -> None:
             for threads in (2, 1)
             for figure in compare(peer, threads, options.turns, options.repeats)
         ]
+        print(table(figures), flush=True)
         reached = time_to_risk(peer)
         peer_versions = versions(peer)
-    print(table(figures))
     print(json.dumps(reached, indent=1))
     if options.json is not None:
         document = {
