@@ -13,11 +13,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
-from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
+from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction, TriggerAction
 from ..envs.rewards import TelescopedReward
 from ..envs.rule import Rule
-from .deep_hedging import DeepHedging, check_pathwise
 from .exploration import BatchNoise, HedgingDQN
+from .pathwise import DeepHedging
+from .pathwise.surrogate import check_pathwise
 from .replay import HedgingReplayBuffer
 from .sb3_environment import HedgingVecEnv, as_sb3_env
 from .settings import AgentSettings
@@ -35,6 +36,7 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 NOISY = ("td3", "ddpg")
+PATHWISE = ("deep-hedging",)
 ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 
@@ -57,11 +59,12 @@ def _built_on(action: ActionMap, base: Rule) -> ActionMap:
     """The same map around a base."""
     if isinstance(action, DiscreteAction):
         return action.model_copy(update={"of": _built_on(action.of, base)})
-    if isinstance(action, BandAction | ResidualAction):
+    if isinstance(action, BandAction | ResidualAction | TriggerAction):
         return action.model_copy(update={"base": base})
     kind = getattr(action, "kind")  # noqa: B009 - declared by the kinds
     raise ValueError(
-        f"base {base.name!r}: actions of kind {kind} are built on none: take band or residual"
+        f"base {base.name!r}: actions of kind {kind} are built on none: take band, trigger or "
+        "residual"
     )
 
 
@@ -105,6 +108,11 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
             P&L that jumps with the holdings with deep hedging.
     """
     algorithm, view = settings.algorithm, view_of(scenario, settings)
+    if (settings.memory > 0) != (algorithm == "recurrent-ppo") and algorithm not in PATHWISE:
+        raise ValueError(
+            f"agent {algorithm}: memory {settings.memory}: recurrent-ppo needs cells, deep-hedging "
+            "may have them, the others have none: change memory, or the agent"
+        )
     if ALGORITHMS[algorithm] is DeepHedging:
         check_pathwise(scenario)
     copied = settings.imitate
@@ -135,7 +143,9 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
         layers = list(settings.net)
         arguments |= {"net_arch": {"pi": layers, "vf": layers}, "log_std_init": settings.log_std}
     if settings.algorithm == "recurrent-ppo":
-        arguments |= {"lstm_hidden_size": 32}
+        arguments |= {"lstm_hidden_size": settings.memory}
+    elif settings.memory:
+        arguments |= {"memory": settings.memory}
     if settings.algorithm == "ddpg":
         arguments |= {"n_critics": 1}  # what SB3's DDPG asks of its policy
     return arguments

@@ -23,6 +23,7 @@ from ..envs.namespace import NUMPY, TORCH
 from ..envs.rule import Rule
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import At, Tape
+from .pathwise.policy import PathwisePolicy
 
 PATHS, BATCH = 2048, 256  # played once; whole episodes in an update
 UPDATES = 500
@@ -143,6 +144,8 @@ def _play(model: BaseAlgorithm, observation: Tensor) -> Tensor:
     policy: Any = model.policy
     if isinstance(model, RecurrentPPO):
         return _play_recurrent(model, observation)
+    if isinstance(policy, PathwisePolicy):
+        return policy.along(observation)
     flat = observation.flatten(0, 1)
     if isinstance(model, DQN):
         played = policy.q_net(flat)

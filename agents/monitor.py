@@ -28,7 +28,8 @@ class RiskMonitor(BaseCallback):
 
     SB3's own EvalCallback keeps the best mean reward, which is not the best risk. Theta is refitted
     between rollouts. The policy is judged before it has learned anything, and after each of
-    ``evaluations`` equal stretches of the training.
+    ``evaluations`` equal stretches of the training. After ``patience`` evaluations without a lower
+    risk it stops the training.
 
     Attributes:
         best: the lowest risk so far and the weights that had it.
@@ -41,6 +42,7 @@ class RiskMonitor(BaseCallback):
         episodes: Episodes,
         total_steps: int,
         evaluations: int = 20,
+        patience: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class RiskMonitor(BaseCallback):
         self.risks: list[tuple[int, float]] = []
         self._every, self._due = total_steps / evaluations, 0.0
         self._progress, self._saturation = progress, 0.0
+        self._patience, self._in_vain = patience, 0
 
     def _on_rollout_start(self) -> None:
         assert isinstance(self.training_env, HedgingVecEnv)
@@ -64,7 +67,7 @@ class RiskMonitor(BaseCallback):
             self._saturation = float((np.abs(actions) > SATURATED).mean())
         if self._progress is not None:
             self._progress(self.num_timesteps, self.risks[-1][1] if self.risks else np.nan)
-        return True
+        return self._patience is None or self._in_vain < self._patience
 
     def _on_training_end(self) -> None:
         self.evaluate()
@@ -77,6 +80,7 @@ class RiskMonitor(BaseCallback):
         outcome = rollout(self.scenario, self.episodes, hedger)
         risk = self.scenario.objective.risk(-outcome.pnl)
         self.risks.append((self.num_timesteps, risk))
+        self._in_vain = 0 if risk < self.best[0] else self._in_vain + 1
         if risk < self.best[0]:
             self.best = risk, {k: v.detach().clone() for k, v in policy.state_dict().items()}
         self._log(outcome, risk, hedger)

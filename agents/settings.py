@@ -32,6 +32,8 @@ class AgentSettings(Part):
         imitate: the baseline that the policy copies before it learns; null starts afresh.
         reward: replaces a telescoped reward; one that the scenario chose itself is kept.
         net: hidden layers of every network.
+        memory: cells of a recurrent layer before them (deep-hedging: a GRU, 0 for none;
+            recurrent-ppo: an LSTM).
         learning_rate: at the start; it falls linearly to ``learning_rate_end`` of that.
         rollout_episodes: whole episodes per rollout (PPO and its kin).
         minibatches: parts that a rollout is cut into for the updates (PPO and its kin).
@@ -44,6 +46,8 @@ class AgentSettings(Part):
             stays too large, and the best mean under noise is not the best policy without it.
         validation: multiples of 8,192 paths that the best policy is chosen on. On few paths a
             noisy policy from the midst of a training looks better than the last.
+        patience: evaluations on the validation paths without a lower risk after which training
+            stops; null: never.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -56,6 +60,7 @@ class AgentSettings(Part):
     reward: Reward | None = None
     net: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (64, 64)
     activation: Literal["silu", "tanh", "relu"] = "silu"
+    memory: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive
     learning_rate_end: Fraction = 0.02
     rollout_episodes: Annotated[int, Field(ge=1)] = 1
@@ -67,6 +72,7 @@ class AgentSettings(Part):
     log_std: float = -2.5
     log_std_end: float = -4.0
     validation: Annotated[int, Field(ge=1)] = 1
+    patience: Annotated[int, Field(ge=1)] | None = None
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @field_validator("algorithm")

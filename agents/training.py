@@ -78,7 +78,9 @@ def train_agent(
     paths = VALIDATION_PATHS * settings.validation
     episodes = simulate(scenario, paths, validation, torch.float64)
     view = view_of(scenario, settings)
-    monitor = RiskMonitor(scenario, view, episodes, settings.steps, progress=progress)
+    monitor = RiskMonitor(
+        scenario, view, episodes, settings.steps, patience=settings.patience, progress=progress
+    )
     with global_generators(policy_seed):
         model = make_model(scenario, settings, path_seed)
         model.set_logger(TrainingLogger(writers))

@@ -93,11 +93,11 @@ print(json.dumps(seconds))
 )
 
 
-def run(python: str, code: str, threads: int, repeats: int) -> dict[str, float]:
-    """Seconds by market, from a process with so many threads."""
+def run(python: str, code: str, threads: int, repeats: int, *more: str) -> dict[str, float]:
+    """What the code prints, seconds by name, from a process with so many threads."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
-        [python, "-I", "-c", code, str(repeats)],
+        [python, "-I", "-c", code, str(repeats), *more],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

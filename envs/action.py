@@ -171,9 +171,7 @@ class BandAction(ActionMap):
         ops: Namespace,
     ) -> X:
         """``clip(holding, lower - rest + reach a0, upper + rest + reach a1)``, edges in order."""
-        first, second = self.edges(action, holding, centre, size)
-        lower, upper = ops.minimum(first, second), ops.maximum(first, second)
-        return ops.minimum(ops.maximum(holding, lower), upper)
+        return ops.between(holding, *self.edges(action, holding, centre, size))
 
     def edges(self, action: tuple[X, ...], holding: X, centre: Centre, size: float) -> tuple[X, X]:
         """The two edges in units of the instrument; the lower one may come second."""
@@ -186,7 +184,54 @@ class BandAction(ActionMap):
         return (centre[0] - rest) + reach * action[0], (centre[1] + rest) + reach * action[1]
 
 
-Continuous = TargetAction | TradeAction | ResidualAction | BandAction
+class TriggerAction(ActionMap):
+    """A band that is left alone until the holding is ``slack`` outside it; then to its edge.
+
+    The form of the optimum where every trade pays a fee: it is worth a fee only from some distance
+    on, and then trades further. Source: Eastham and Hastings, "Optimal Impulse Control of
+    Portfolios", 1988; Whalley and Wilmott, "Optimal hedging of options with small but arbitrary
+    transaction cost structure", 1999. At action 0 edges and slack are each ``rest``.
+    """
+
+    kind: Literal["trigger"] = "trigger"
+    reach: Reach = 1.0
+    rest: Annotated[float, Field(ge=0)] = 0.1
+    base: Rule | None = None
+
+    @property
+    def built_on(self) -> Rule | None:
+        """The base."""
+        return self.base
+
+    @property
+    def width(self) -> int:
+        """Three numbers: the edges and the slack."""
+        return 3
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: Centre,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """The band's target where it is more than the slack away, else the holding."""
+        edge, slack = self.parts(action, holding, centre, size, ops)
+        return ops.where(ops.abs(edge - holding) > slack, edge, holding)
+
+    def parts(
+        self, action: tuple[X, ...], holding: X, centre: Centre, size: float, ops: Namespace
+    ) -> tuple[X, X]:
+        """The band's target, and ``max(rest + reach a2, 0)`` position sizes."""
+        band = BandAction(reach=self.reach, rest=self.rest, base=self.base)
+        edge = band.target(action[:2], holding, centre, (0.0, 0.0), size, ops)
+        slack = ops.maximum(self.rest * size + (self.reach * size) * action[2], 0.0)
+        return edge, slack
+
+
+Continuous = TargetAction | TradeAction | ResidualAction | BandAction | TriggerAction
 
 
 class DiscreteAction(ActionMap):

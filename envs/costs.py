@@ -21,6 +21,13 @@ class Cost(Kind):
     def charge(self, trade: X, price: X, ops: Namespace) -> X:
         """Money for trading ``trade`` units at mid ``price``; 0 for no trade."""
 
+    def smoothed(self, trade: X, price: X, width: float, ops: Namespace) -> X:
+        """The same with a jump at 0 spread over trades of about ``width`` units, to learn from.
+
+        A kind that jumps and does not say how is not trained through (`DeepHedging`).
+        """
+        return self.charge(trade, price, ops)
+
 
 class ProportionalCost(Cost):
     """``rate |trade| price``: half the bid-ask spread, as a fraction (0.002 is 20 bp)."""
@@ -43,6 +50,10 @@ class FixedCost(Cost):
         """``fee`` if anything is traded."""
         return ops.where(trade != 0, self.fee + 0 * price, 0 * price)
 
+    def smoothed(self, trade: X, price: X, width: float, ops: Namespace) -> X:
+        """``fee |trade| / (|trade| + width)``: concave, so that a small trade is drawn to none."""
+        return self.fee * _traded(trade, width, ops)
+
 
 class PerUnitCost(Cost):
     """``max(fee |trade|, minimum)`` for every trade: a broker's commission."""
@@ -55,6 +66,12 @@ class PerUnitCost(Cost):
         """``max(fee |trade|, minimum)`` if anything is traded."""
         commission = ops.maximum(self.fee * ops.abs(trade), self.minimum)
         return ops.where(trade != 0, commission + 0 * price, 0 * price)
+
+    def smoothed(self, trade: X, price: X, width: float, ops: Namespace) -> X:
+        """``max(fee |trade|, minimum |trade| / (|trade| + width))``."""
+        size = ops.abs(trade)
+        floor = self.minimum * _traded(trade, width, ops)
+        return floor + ops.maximum(self.fee * size - floor, 0.0)
 
 
 class QuadraticCost(Cost):
@@ -70,6 +87,12 @@ class QuadraticCost(Cost):
     def charge(self, trade: X, price: X, ops: Namespace) -> X:
         """``rate trade^2 price``."""
         return self.rate * (trade * trade) * price
+
+
+def _traded(trade: X, width: float, ops: Namespace) -> X:
+    """1 for a trade and 0 for none, smooth between."""
+    size = ops.abs(trade)
+    return size / (size + width)
 
 
 def total_cost(costs: Sequence[Cost], trade: X, price: X, ops: Namespace) -> X:

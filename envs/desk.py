@@ -88,18 +88,25 @@ class Desk:
             return lower, lower
         return lower, edges[1][at] if neutral is None else neutral + edges[1][at]
 
-    def advance(
-        self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
-    ) -> Dealt:
-        """Limit the requested holdings, keep the books over (t, t+1]; ``last``: is t+1 the end?"""
-        ops = self.ops
-        holding = account.holding
+    def admissible(
+        self, requested: tuple[X, ...], account: Account, tape: Tape, at: At
+    ) -> tuple[X, ...]:
+        """The requested holdings within the limits; nothing of what has settled for good."""
+        ops, holding = self.ops, account.holding
         held = tuple(
             [limits.apply(requested[k], holding[k], ops) for k, limits in enumerate(self.limits)]
         )
         settled = tape.settled_at(at)
         if settled is not None:
             held = tuple([ops.where(s, 0.0 * h, h) for s, h in zip(settled, held, strict=True)])
+        return held
+
+    def advance(
+        self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
+    ) -> Dealt:
+        """Limit the requested holdings, keep the books over (t, t+1]; ``last``: is t+1 the end?"""
+        ops = self.ops
+        held = self.admissible(requested, account, tape, at)
         period = tape.period(at)
         after, entries = step(account, held, period, self.costs, ops)
         stopped: X = False

@@ -185,8 +185,20 @@ class Known:
     def targets(self, desk: Desk, action: X) -> X:
         """The target holdings ``[N, K]`` that ``action [N, width]`` asks for through the view."""
         numbers = tuple(action[..., i] for i in range(action.shape[-1]))
+        return self.asked(desk, numbers)
+
+    def asked(self, desk: Desk, numbers: tuple[X, ...]) -> X:
+        """The same for an action given number by number, ``[N]`` each."""
         tape = self._observed.based(desk.action.built_on, self.scenario, self._tape)
         return stack(desk.targets(numbers, self.account, tape, self.t))
+
+    def seen(self, desk: Desk) -> tuple[X, list[X]]:
+        """The observation in parts: market features ``[N, F]`` and own columns, ``[N]`` each.
+
+        The own columns of the former are there, unfilled, and come last; in torch they may be
+        filled in place.
+        """
+        return self._observed.parts(desk, self.t, self.account, self._tape)
 
 
 def _protect(*arrays: X) -> None:
@@ -206,11 +218,7 @@ class Observations:
 
     def at(self, desk: Desk, t: int, account: Account, tape: Tape) -> X:
         """The observation at date t, a fresh array."""
-        if desk.features not in self._blocks:
-            block = self._episodes.features(desk.features)
-            self._blocks[desk.features] = block.cpu().numpy() if self._as_numpy else block
-        market = self._blocks[desk.features][t]
-        own = desk.own_columns(account, tape, t)
+        market, own = self.parts(desk, t, account, tape)
         if self._as_numpy:
             observation = market.copy()
             for column, value in enumerate(own, start=market.shape[1] - len(own)):
@@ -218,6 +226,13 @@ class Observations:
             return observation
         head = market[:, : market.shape[1] - len(own)].to(account.wealth.dtype)
         return torch.cat([head, torch.stack(own, -1)], -1) if own else head
+
+    def parts(self, desk: Desk, t: int, account: Account, tape: Tape) -> tuple[X, list[X]]:
+        """Market features and own columns at date t."""
+        if desk.features not in self._blocks:
+            block = self._episodes.features(desk.features)
+            self._blocks[desk.features] = block.cpu().numpy() if self._as_numpy else block
+        return self._blocks[desk.features][t], desk.own_columns(account, tape, t)
 
     def based(self, base: Rule | None, scenario: Scenario, tape: Tape) -> Tape:
         """The tape with the base's edges, where actions are built on one."""
@@ -275,5 +290,5 @@ def _edge(known: Known, rule: Rule, desk: Desk, start: list[float]) -> list[X]:
 def stack(columns: tuple[X, ...]) -> X:
     """K columns ``[N]`` as ``[N, K]``."""
     if isinstance(columns[0], torch.Tensor):
-        return torch.stack(columns, -1)
+        return torch.stack(columns, -1) if len(columns) > 1 else columns[0][:, None]
     return np.stack(columns, -1)

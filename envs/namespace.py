@@ -33,6 +33,9 @@ class Namespace(Protocol):
     def clip(self, x: X, low: X, high: X) -> X:
         """`x` within two numbers: one pass where the two above take two."""
 
+    def between(self, x: X, first: X, second: X) -> X:
+        """`x` within two edges that may come in either order: the middle one of the three."""
+
     def where(self, condition: X, x: X, y: X) -> X:
         """`x` where the condition holds, else `y`."""
 
@@ -56,6 +59,11 @@ class _Scalar:
     @staticmethod
     def clip(x: float, low: float, high: float) -> float:
         return low if x < low else high if x > high else x
+
+    @staticmethod
+    def between(x: float, first: float, second: float) -> float:
+        lower, upper = (second, first) if second < first else (first, second)
+        return lower if x < lower else upper if x > upper else x
 
     @staticmethod
     def exp(x: float) -> float:
@@ -83,6 +91,28 @@ class _NumPy:
     def clip(x: X, low: float, high: float) -> X:
         return x.clip(low, high)  # what np.clip calls in the end
 
+    @staticmethod
+    def between(x: X, first: X, second: X) -> X:
+        return np.minimum(np.maximum(x, np.minimum(first, second)), np.maximum(first, second))
+
+
+class _Between(torch.autograd.Function):
+    """One operation in a gradient where four would each compare, choose and add."""
+
+    @staticmethod
+    def forward(ctx: Any, x: X, first: X, second: X) -> X:
+        middle = torch.clamp(x, torch.minimum(first, second), torch.maximum(first, second))
+        ctx.save_for_backward(middle == x, middle == first)
+        return middle
+
+    @staticmethod
+    def backward(ctx: Any, gradient: X) -> Any:
+        inside, at_first = ctx.saved_tensors
+        of_x = gradient * inside
+        of_edges = gradient - of_x
+        of_first = of_edges * at_first
+        return of_x, of_first, of_edges - of_first
+
 
 class _Torch:
     abs = staticmethod(torch.abs)
@@ -100,6 +130,10 @@ class _Torch:
     @staticmethod
     def clip(x: X, low: float, high: float) -> X:
         return torch.clamp(x, min=low, max=high)
+
+    @staticmethod
+    def between(x: X, first: X, second: X) -> X:
+        return _Between.apply(x, first, second)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def where(condition: X, x: X, y: X) -> X:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .namespace import Namespace, X
+from .signature import signature, words
 
 BOUND = 5.0
 
@@ -140,7 +141,7 @@ class Feature:
     """
 
     meaning: str
-    per: Literal["1", "legs", "options", "others"]
+    per: Literal["1", "legs", "options", "others", "words"]
     formula: Callable[[Visible], Tensor | Sequence[Tensor]]
     latent: Literal["jump", "variance", "alpha", "regime"] | None = None
 
@@ -148,6 +149,17 @@ class Feature:
 def _time_left(v: Visible) -> Tensor:
     left = v.times[-1:] - v.times
     return left / left[:1]
+
+
+def _log_spot(v: Visible) -> Tensor:
+    deviation = v.contract.volatility * v.contract.horizon**0.5 + 1e-8
+    scaled: Tensor = (v.log_spot - math.log(v.contract.spot)) / deviation
+    return scaled
+
+
+def _signature(v: Visible) -> Sequence[Tensor]:
+    passed = (1.0 - _time_left(v)).to(v.log_spot.dtype).expand_as(v.log_spot)
+    return signature(torch.stack([passed, _log_spot(v)], -1)).unbind(-1)
 
 
 def _moneyness(v: Visible) -> list[Tensor]:
@@ -182,10 +194,12 @@ FEATURES: dict[str, Feature] = {
     "log_spot": Feature(
         "log(S / S0) over volatility sqrt(horizon)",
         "1",
-        lambda v: (
-            (v.log_spot - math.log(v.contract.spot))
-            / (v.contract.volatility * v.contract.horizon**0.5 + 1e-8)
-        ),
+        _log_spot,
+    ),
+    "signature": Feature(
+        "iterated integrals of time and `log_spot` up to now, to depth 3 (`signature`)",
+        "words",
+        _signature,
     ),
     "moneyness": Feature(
         "log(S / strike) over quoted vol sqrt(time to maturity), 0 past it", "legs", _moneyness
@@ -279,6 +293,7 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
         "legs": len(contract.strikes),
         "options": contract.options,
         "others": len(contract.spots) - 1,
+        "words": words(2),
     }
     result = []
     for name in [n for n in names if n in FEATURES]:

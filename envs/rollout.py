@@ -47,11 +47,13 @@ def rollout(
     *,
     differentiable: bool = False,
     record: bool = False,
+    desk: Desk | None = None,
 ) -> Outcome:
     """Hedge all episodes (torch, from `simulate` or `mark`) with one hedger.
 
     In NumPy the ledger is float64; with ``differentiable`` it runs in torch at the episodes' dtype
-    and gradients flow from the outcome to the hedger.
+    and gradients flow from the outcome to the hedger. A ``desk`` given trades in the place of the
+    scenario's own.
 
     Raises:
         ValueError: for holdings of the wrong shape or with NaN or infinities.
@@ -59,7 +61,7 @@ def rollout(
     tape = Tape.of_tensors(episodes) if differentiable else Tape.of(episodes)
     arrays = episodes if differentiable else episodes.numpy()
     ops: Namespace = TORCH if differentiable else NUMPY
-    desk = Desk(scenario, ops)
+    desk = Desk(scenario, ops) if desk is None else desk
     known = Known(scenario, arrays, tape, Observations(episodes, not differentiable))
     account = desk.open(tape)
     lines = _Lines(tape, ops, account)
@@ -74,7 +76,7 @@ def rollout(
             dealt = _frozen_where_stopped(going, account, dealt, ops)
         lines.add(dealt, desk, going)
         account = dealt.account
-        if scenario.loss_limit is not None:
+        if desk.loss_limit is not None:
             ended = dealt.stopped
             going = ~ended if going is None else going & ~ended
         if record:

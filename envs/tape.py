@@ -151,6 +151,19 @@ class Tape:
             settles=_by_path(self.settles, at[0] + 1) if self.expires else None,
         )
 
+    def all_periods(self) -> Period:
+        """What every step brings, ``[T, N]``: for contracts of which none settles."""
+        flows = self.cash_flow[1:] if any(self.pays[1:]) else None
+        return Period(
+            price=tuple([p[:-1] for p in self.price]),
+            next_price=tuple([p[1:] for p in self.arrival or self.price]),
+            carry=self.carry,
+            growth=self.growth,
+            cash_flow=flows,
+            next_mark=self.mark[1:],
+            settles=None,
+        )
+
     @cached_property
     def _periods(self) -> list[Period]:
         """The periods of clocks in step, laid out at once: a step only looks its own up."""

@@ -3,6 +3,7 @@
 from .backtest import Backtest, backtest
 from .compare import compare
 from .evaluation import Evaluation, HedgerResult, evaluate, example_paths
+from .indifference import indifference_price, without_position
 from .price_history import PriceHistory, contracts, from_file, sp500
 from .runs import load_run, train_run
 
@@ -17,7 +18,9 @@ __all__ = [
     "evaluate",
     "example_paths",
     "from_file",
+    "indifference_price",
     "load_run",
     "sp500",
     "train_run",
+    "without_position",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -24,14 +24,16 @@ from deephedge.agents import (
     as_sb3_env,
     train_agent,
 )
-from deephedge.agents import deep_hedging as deep_hedging_module
 from deephedge.agents import training as training_module
-from deephedge.agents.deep_hedging import Pathwise, check_pathwise, pathwise_loss
 from deephedge.agents.factory import check_fit
-from deephedge.agents.pathwise_policy import PathwisePolicy
+from deephedge.agents.pathwise import deep_hedging as deep_hedging_module
+from deephedge.agents.pathwise.deep_hedging import Pathwise, pathwise_loss
+from deephedge.agents.pathwise.policy import PathwisePolicy
+from deephedge.agents.pathwise.surrogate import check_pathwise
 from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.envs import Episodes, Scenario, View, load_scenario, rollout, simulate
 from deephedge.envs.action import DiscreteAction, ResidualAction, TargetAction, TradeAction
+from deephedge.envs.costs import Cost
 from deephedge.envs.desk import Desk
 from deephedge.envs.learning import LearningProblem
 from deephedge.envs.namespace import NUMPY, TORCH
@@ -87,7 +89,7 @@ def test_the_gradient_is_that_of_the_risk(
     view = View(action=action) if action else View()
     episodes = paths(scenario, 60)
     policy = fresh(scenario, view, 20.0).double()
-    pathwise_loss(scenario, episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
     gradient = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
     found, expected = [], []
     for seed in range(4):
@@ -210,7 +212,7 @@ def test_several_instruments_all_learn(preset: str, action: Any) -> None:
     policy = fresh(scenario, view, 3.0)
     generator = torch.Generator().manual_seed(1)
     episodes = simulate(scenario, 128, generator, torch.float32)
-    pathwise_loss(scenario, episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
     pulls = policy.mu[-1].weight.grad
     assert torch.isfinite(pulls).all()
     by_instrument = pulls.reshape(len(scenario.hedges), view.action.width, -1).abs()
@@ -262,17 +264,20 @@ def test_a_run_comes_back_with_identical_holdings(
     assert all(torch.equal(weights(again)[k], v) for k, v in weights(result).items())
 
 
+class StampDuty(Cost):
+    """A user's cost that jumps and does not say how it is smoothed."""
+
+    kind: Literal["test-stamp-duty"] = "test-stamp-duty"
+
+    def charge(self, trade: Any, price: Any, ops: Any) -> Any:
+        return ops.where(trade != 0, 0.1 + 0 * price, 0 * price)
+
+
 REFUSED = {
-    "fixed": ({"hedges.0.costs": "[{kind: fixed, fee: 0.1}]"}, "hedges.0.costs.0:"),
-    "minimum": (
-        {
-            "hedges.0.costs": "[{kind: proportional, rate: 0.1}, "
-            "{kind: per-unit, fee: 0.1, minimum: 0.01}]"
-        },
+    "jump": (
+        {"hedges.0.costs": "[{kind: proportional, rate: 0.1}, {kind: test-stamp-duty}]"},
         "hedges.0.costs.1:",
     ),
-    "lot": ({"hedges.0.limits": "{lot: 0.1}"}, "hedges.0.limits.lot:"),
-    "loss limit": ({"loss_limit": "5"}, "loss_limit:"),
     "var": ({"objective": "{kind: var, level: 0.95}"}, "is reported only"),
 }
 

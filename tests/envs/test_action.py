@@ -21,6 +21,7 @@ from deephedge.envs.action import (
     ResidualAction,
     TargetAction,
     TradeAction,
+    TriggerAction,
 )
 from deephedge.envs.constraints import Limits
 from deephedge.envs.namespace import NUMPY, SCALAR, TORCH
@@ -30,6 +31,7 @@ MAPS: list[ActionMap] = [
     TradeAction(reach=0.7),
     ResidualAction(reach=0.4),
     BandAction(reach=0.5, rest=0.2),
+    TriggerAction(reach=0.5, rest=0.2),
     DiscreteAction(levels=3, of=BandAction(reach=0.5, rest=0.2)),
 ]
 BOUNDS, SIZE = (-1.0, 3.0), 2.0
@@ -57,6 +59,12 @@ def target(mapping: ActionMap, action: tuple[float, ...], holding: float, centre
         (ResidualAction(reach=0.4), (0.0,), 0.8),  # centre 0.8
         (ResidualAction(reach=0.4), (1.0,), 0.8 + 0.8),
         (ResidualAction(reach=0.4), (-0.25,), 0.8 - 0.2),
+        # Edges 0.6 to 1.0 (rest 0.1 size), 0.35 away; slack 0.2 at rest, then 0.2 + 1.0 * 0.2.
+        (TriggerAction(reach=0.5), (0.0, 0.0, 0.0), 0.6),
+        (TriggerAction(reach=0.5), (0.0, 0.0, 0.2), 0.25),
+        (TriggerAction(reach=0.5), (0.0, 0.0, 0.14), 0.6),
+        (TriggerAction(reach=0.5), (0.0, 0.0, -1.0), 0.6),
+        (TriggerAction(reach=0.5), (-0.4, 0.0, -1.0), 0.25),
         # Edges at 0.8 -+ 0.1 size + 0.5 size a: at rest 0.6 to 1.0, and 0.25 is below.
         (BandAction(reach=0.5, rest=0.1), (0.0, 0.0), 0.6),
         (BandAction(reach=0.5, rest=0.1), (-0.2, 0.0), 0.4),
@@ -101,10 +109,10 @@ def test_a_band_trades_only_from_outside_and_to_the_nearest_edge(
     assert sorted(shown) == pytest.approx(edges, abs=1e-9)
 
 
-@given(action=st.tuples(number, number), holding=holding_of, centre=holding_of)
+@given(action=st.tuples(number, number, number), holding=holding_of, centre=holding_of)
 @each_map
 def test_three_arithmetics_agree_and_stay_numbers(
-    mapping: ActionMap, action: tuple[float, float], holding: float, centre: float
+    mapping: ActionMap, action: tuple[float, ...], holding: float, centre: float
 ) -> None:
     action_here = action[: mapping.width]
     scalar = target(mapping, action_here, holding, centre)

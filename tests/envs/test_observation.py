@@ -106,7 +106,8 @@ def test_every_market_feature_is_what_it_says() -> None:
         "jump": 10 * arrays.jump,
     }
     got = observed(problem, episodes)
-    assert list(got) == [*expected, "holding_0", "holding_1", "gap", "pnl"]
+    named = [name for name in got if not name.startswith("signature_")]  # test_signature.py
+    assert named == [*expected, "holding_0", "holding_1", "gap", "pnl"]
     for name, values in expected.items():
         clipped = np.broadcast_to(np.clip(values, -5, 5), got[name].shape)
         np.testing.assert_allclose(got[name], clipped, rtol=1e-6, atol=1e-6, err_msg=name)
@@ -175,9 +176,9 @@ def test_the_number_of_columns_follows_legs_and_instruments(
         problem = random_scenario(seed, plain=True, view={"features": names})
         legs, listed = len(problem.position.legs), len(problem.listed)
         width = len(columns(names, problem.contract))
-        # Moneyness by leg; price, delta and gamma by option; a holding by instrument; none of the
-        # two that further assets have.
-        assert width == len(names) - 1 - 3 - 1 - 2 + legs + 3 * listed + (listed + 1)
+        # Moneyness by leg; price, delta and gamma by option; a holding by instrument; 14 words of
+        # a signature; none of the two that further assets have.
+        assert width == len(names) - 1 - 3 - 1 - 1 - 2 + legs + 3 * listed + (listed + 1) + 14
         block = simulate(problem, 5, seed).features(names)
         assert block.shape == (len(problem.calendar.decisions) + 1, 5, width)
         assert block.isfinite().all()

@@ -14,15 +14,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor, nn
 
-from ..envs import Episodes, Known, Scenario, rollout, simulate
-from ..envs.desk import Desk
-from ..envs.namespace import SCALAR, TORCH
-from ..envs.stream import Role, generator_of, stream_of
-from .pathwise_policy import PathwisePolicy
-from .random_state import global_generators
-from .sb3_environment import HedgingVecEnv
+from ...envs import Episodes, Known, Scenario, simulate
+from ...envs.desk import Desk
+from ...envs.namespace import TORCH
+from ...envs.stream import Role, generator_of, stream_of
+from ...envs.terminal_wealth import terminal_wealth
+from ..random_state import global_generators
+from ..sb3_environment import HedgingVecEnv
+from .policy import PathwisePolicy
+from .surrogate import SurrogateDesk, check_pathwise
 
-SMALL_TRADE = 1e-12  # units; a cost that is still there jumps, even a root's is at a millionth
 CLIPPED_NORM = 1.0  # of the gradient of the loss in money scales
 
 
@@ -38,8 +39,10 @@ class DeepHedging(BaseAlgorithm):
     Evidence: tests/agents/test_deep_hedging.py (gradient against central differences, a closed
     form, the gap to the optimum).
 
+    Where the P&L jumps with the holdings it learns from a smooth version (`SurrogateDesk`).
+
     Raises:
-        ValueError: where the risk has a jump in the holdings (`check_pathwise`).
+        ValueError: for a cost without a smooth version (`check_pathwise`).
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PathwisePolicy}
@@ -98,13 +101,14 @@ class DeepHedging(BaseAlgorithm):
         )
         assert isinstance(self.env, HedgingVecEnv)
         problem = self.env.env.problem
-        desk = Desk(problem.scenario, TORCH, problem.view)
+        desk = SurrogateDesk(problem.scenario, problem.view)
         callback.on_training_start(locals(), globals())
         going = True
         while going and self.num_timesteps < total:
             callback.on_rollout_start()
             self._update_current_progress_remaining(self.num_timesteps, total)
             self._update_learning_rate(self.policy.optimizer)
+            desk.narrow(self._current_progress_remaining)
             episodes = self._fresh_episodes(problem.scenario)
             actions = self._update(episodes, desk)
             self.num_timesteps += episodes.paths * episodes.steps
@@ -121,10 +125,10 @@ class DeepHedging(BaseAlgorithm):
         return simulate(scenario, self.n_envs, generator_of(stream, self.device), torch.float32)
 
     def _update(self, episodes: Episodes, desk: Desk) -> Any:
-        """One step of the optimiser; the actions played, ``[T, N, width]``."""
+        """One step of the optimiser; the actions played, ``[T width, N]``."""
         self.policy.set_training_mode(True)
         hedger = Pathwise(self.policy, desk)
-        loss = pathwise_loss(desk.scenario, episodes, hedger)
+        loss = pathwise_loss(desk, episodes, hedger)
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -135,7 +139,7 @@ class DeepHedging(BaseAlgorithm):
         self.logger.record("train/loss", float(loss.detach()))
         self.logger.record("train/gradient_norm", float(norm))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        return torch.stack(hedger.actions).cpu().numpy()
+        return torch.stack([n for date in hedger.actions for n in date]).cpu().numpy()
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
@@ -153,61 +157,35 @@ class Pathwise:
     """The policy as a hedger in torch, through whose holdings gradients flow.
 
     Attributes:
-        actions: what was played at each date so far, ``[N, width]`` each, cut from the gradient.
+        actions: the numbers played at each date so far, ``[N]`` each, cut from the gradient.
     """
 
     name = "deep-hedging"
 
     def __init__(self, policy: PathwisePolicy, desk: Desk) -> None:
         self._policy, self._desk = policy, desk
-        self.actions: list[Tensor] = []
+        self.actions: list[tuple[Tensor, ...]] = []
 
-    def start(self, n: int) -> None:
-        """No memory."""
+    def start(self, n: int) -> Tensor | None:
+        """What the policy remembers before the first date."""
+        return self._policy.blank(n)
 
-    def act(self, known: Known, state: None) -> tuple[Tensor, None]:
+    def act(self, known: Known, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The holdings ``[N, K]`` that the action asks for through the view."""
-        action = self._policy(known.observe(self._desk))
-        self.actions.append(action.detach())
-        targets: Tensor = known.targets(self._desk, action)
-        return targets, None
+        numbers, state = self._policy.play(*known.seen(self._desk), state)
+        self.actions.append(tuple([number.detach() for number in numbers]))
+        targets: Tensor = known.asked(self._desk, numbers)
+        return targets, state
 
 
-def pathwise_loss(scenario: Scenario, episodes: Episodes, hedger: Pathwise) -> Tensor:
+def pathwise_loss(desk: Desk, episodes: Episodes, hedger: Pathwise) -> Tensor:
     """``mean l_theta(L)`` over torch ``episodes``, over the money scale; theta is the batch's own.
 
     Where the risk is the least mean over theta, its gradient is that of the batch's risk (envelope
     theorem; a CVaR's boundary path counts whole); for an expectile it is that of the risk times a
     positive number, and for the quadratic risks that of the squared risk.
     """
-    outcome = rollout(scenario, episodes, hedger, differentiable=True)
-    loss, objective = -outcome.pnl, scenario.objective
+    loss, objective = -terminal_wealth(desk, episodes, hedger), desk.scenario.objective
     theta = objective.theta(loss.detach().cpu().numpy())
     mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
-    return mean / scenario.contract.scale
-
-
-def check_pathwise(scenario: Scenario) -> None:
-    """Refuse a scenario whose P&L jumps with the holdings: the gradient does not see a jump.
-
-    Raises:
-        ValueError: for a cost that stays as the trade goes to 0, a lot or a loss limit, naming its
-            key; for an objective without a pointwise loss, from the objective.
-    """
-    if not scenario.objective.trainable:
-        scenario.objective.pointwise(0.0, (), SCALAR)
-    spot = scenario.contract.spot
-    keys = [
-        f"hedges.{k}.costs.{i}"
-        for k, costs in enumerate(scenario.costs)
-        for i, cost in enumerate(costs)
-        if cost.charge(SMALL_TRADE, spot, SCALAR) > 1e-5 * cost.charge(1.0, spot, SCALAR)
-    ]
-    lots = [k for k, limits in enumerate(scenario.limits) if limits.lot is not None]
-    keys += [f"hedges.{k}.limits.lot" for k in lots]
-    keys += ["loss_limit"] if scenario.loss_limit is not None else []
-    if keys:
-        raise ValueError(
-            f"agent deep-hedging: {', '.join(keys)}: the P&L jumps there, which a pathwise "
-            "gradient does not see: train without, the run can be evaluated with it, or train ppo"
-        )
+    return mean / desk.contract.scale
