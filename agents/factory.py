@@ -19,6 +19,7 @@ from ..envs.rule import Rule
 from .deep_hedging import DeepHedging, check_pathwise
 from .exploration import BatchNoise, HedgingDQN
 from .replay import HedgingReplayBuffer
+from .risk_critics import PnlReplayBuffer, QuantileCritic, RiskActorCritic, TwoCritic
 from .sb3_environment import HedgingVecEnv, as_sb3_env
 from .settings import AgentSettings
 
@@ -32,9 +33,11 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "tqc": TQC,
     "recurrent-ppo": RecurrentPPO,
     "deep-hedging": DeepHedging,
+    "quantile-critic": QuantileCritic,
+    "two-critic": TwoCritic,
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
-NOISY = ("td3", "ddpg")
+NOISY = ("td3", "ddpg", "quantile-critic", "two-critic")
 ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 
@@ -107,6 +110,9 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     algorithm, view = settings.algorithm, view_of(scenario, settings)
     if ALGORITHMS[algorithm] is DeepHedging:
         check_pathwise(scenario)
+    kind = ALGORITHMS[algorithm]
+    if issubclass(kind, RiskActorCritic):
+        kind.check(scenario, view)
     copied = settings.imitate
     reason = None if copied is None else copied.refusal(scenario)
     if copied is not None and reason is not None:
@@ -138,6 +144,10 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
         arguments |= {"lstm_hidden_size": 32}
     if settings.algorithm == "ddpg":
         arguments |= {"n_critics": 1}  # what SB3's DDPG asks of its policy
+    if settings.algorithm == "quantile-critic":
+        arguments |= {"n_quantiles": settings.quantiles}
+    if settings.algorithm == "two-critic":
+        arguments |= {"n_critics": 3}  # the mean, the paired mean and the deviation
     return arguments
 
 
@@ -165,10 +175,11 @@ def _batch_size(transitions: int, minibatches: int) -> int:
 
 def _off_policy(env: HedgingVecEnv, settings: AgentSettings) -> dict[str, Any]:
     episode = len(env.env.scenario.calendar.decisions)
+    risk_aware = issubclass(ALGORITHMS[settings.algorithm], RiskActorCritic)
     arguments: dict[str, Any] = {
         "train_freq": (settings.collect_steps, "step"),
         "learning_starts": settings.warmup_episodes * episode * settings.environments,
-        "replay_buffer_class": HedgingReplayBuffer,
+        "replay_buffer_class": PnlReplayBuffer if risk_aware else HedgingReplayBuffer,
         "replay_buffer_kwargs": {"hedging_env": env.env, "handle_timeout_termination": False},
     }
     if settings.algorithm in NOISY:
