@@ -50,7 +50,7 @@ class RiskActorCritic(TD3):
       today's risk wants tomorrow, and the risk from time 0 is not the one that is lowered.
 
     The critics see where an action leads (`leads_to`), not the action itself. The actor waits
-    ``actor_starts`` updates for critics that know something.
+    until ``actor_starts`` of the training is done, for critics that know something.
 
     Raises:
         ValueError: where the objective or the reward do not fit (`check`).
@@ -62,7 +62,7 @@ class RiskActorCritic(TD3):
         self,
         *args: Any,
         commitment: Commitment = "start",
-        actor_starts: int = 500,
+        actor_starts: float = 0.1,
         **kwargs: Any,
     ) -> None:
         self.commitment, self.actor_starts = commitment, actor_starts
@@ -103,7 +103,7 @@ class RiskActorCritic(TD3):
             self.critic.optimizer.step()
             critic_losses.append(loss.item())
             if self._n_updates % self.policy_delay == 0:
-                if self._n_updates > self.actor_starts:
+                if 1.0 - self._current_progress_remaining >= self.actor_starts:
                     risks.append(self._improve(data))
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

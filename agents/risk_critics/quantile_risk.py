@@ -21,7 +21,7 @@ from ...envs.objectives import (
 )
 from ...envs.sample import rank
 
-LEAST_SQUARE = 1e-12  # money squared: keeps the slope of a root finite at 0
+LEAST_SQUARE = 1e-24  # money squared: keeps the slope of a root finite at 0
 
 
 @singledispatch
@@ -96,7 +96,8 @@ def _expectile(objective: Expectile, losses: Tensor) -> Tensor:
     balance = objective.level * excess - (1.0 - objective.level) * (number * ordered - below)
     under = (balance >= 0.0).sum(-1, keepdim=True).clamp(min=1)  # losses up to the expectile
     last = ordered.gather(-1, under - 1)
-    weight = torch.where(losses > last, objective.level, 1.0 - objective.level)
+    above = (losses > last).to(losses.dtype)
+    weight = objective.level * above + (1.0 - objective.level) * (1.0 - above)
     return (weight * losses).sum(-1) / weight.sum(-1)
 
 
