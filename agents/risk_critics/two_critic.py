@@ -13,8 +13,6 @@ from ...envs.objectives import MeanStd, MeanVariance
 from .actor_critic import RiskActorCritic
 from .replay import Transitions
 
-LEAST_VARIANCE = 1e-3  # money scales squared: no state weighs without end
-
 
 class TwoCritic(RiskActorCritic):
     """Mean + c std or mean-variance from Q1 = E[C] and Q2 = E[C^2] of the remaining cost C.
@@ -63,10 +61,7 @@ class TwoCritic(RiskActorCritic):
         return mean[:, 0], paired[:, 0], functional.softplus(raw[:, 0])
 
     def critic_loss(self, data: Transitions) -> Tensor:
-        """The square misfits, each over its own variance (weighted least squares).
-
-        Near expiry little is left to vary: without the weights those states would not count.
-        """
+        """The mean square misfits of the three networks."""
         mean, paired, deviation = self._read(self.critic, data.observations, data.actions)
         with torch.no_grad():
             going = 1.0 - data.dones[:, 0]
@@ -75,9 +70,11 @@ class TwoCritic(RiskActorCritic):
             cost = going * ahead[0] - data.pnl[:, 0]
             paired_cost = going * ahead[1] - data.paired[:, 0]
             square = (cost - mean) ** 2 + going * ahead[2] ** 2
-            weight = 1.0 / (deviation**2 + LEAST_VARIANCE)
-        misfit = weight * ((mean - cost) ** 2 + (paired - paired_cost) ** 2)
-        return (misfit + (weight * (deviation**2 - square)) ** 2).mean()
+        return (
+            functional.mse_loss(mean, cost)
+            + functional.mse_loss(paired, paired_cost)
+            + functional.mse_loss(deviation * deviation, square)
+        )
 
     def risk(self, data: Transitions, actions: Tensor) -> Tensor:
         """Q1 + c s, or Q1 + a s^2 / 2; with "start" the mean of the pointwise loss."""
