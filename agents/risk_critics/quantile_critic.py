@@ -70,7 +70,7 @@ class QuantileCritic(RiskActorCritic):
     Source: Cao, Chen, Farghadani, Hull, Poulos, Wang, Yuan, "Gamma and vega hedging using deep
     distributional reinforcement learning", 2023, section 3; Dabney, Rowland, Bellemare, Munos,
     "Distributional reinforcement learning with quantile regression", 2018, algorithm 1. Evidence:
-    tests/agents/test_quantile_critic.py (quantiles against simulated ones, a closed form).
+    tests/agents/test_risk_critics.py (quantiles against simulated ones, a closed form).
 
     Raises:
         ValueError: for an objective without a formula in quantiles (`check`).

@@ -26,7 +26,7 @@ class TwoCritic(RiskActorCritic):
     expectation up to what no action changes. Nothing is taken off the cost whose spread is learned.
 
     Source: Cao, Chen, Hull, Poulos, "Deep hedging of derivatives using reinforcement learning",
-    2021, section 4. Evidence: tests/agents/test_two_critic.py (moments against Monte Carlo, a
+    2021, section 4. Evidence: tests/agents/test_risk_critics.py (moments against Monte Carlo, a
     closed form).
 
     Raises:
