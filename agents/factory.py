@@ -20,6 +20,7 @@ from .exploration import BatchNoise, HedgingDQN
 from .pathwise import DeepHedging
 from .pathwise.surrogate import check_pathwise
 from .replay import HedgingReplayBuffer
+from .risk_critics import PnlReplayBuffer, QuantileCritic, RiskActorCritic, TwoCritic
 from .sb3_environment import HedgingVecEnv, as_sb3_env
 from .settings import AgentSettings
 
@@ -33,9 +34,11 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "tqc": TQC,
     "recurrent-ppo": RecurrentPPO,
     "deep-hedging": DeepHedging,
+    "quantile-critic": QuantileCritic,
+    "two-critic": TwoCritic,
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
-NOISY = ("td3", "ddpg")
+NOISY = ("td3", "ddpg", "quantile-critic", "two-critic")
 PATHWISE = ("deep-hedging",)
 ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
@@ -115,6 +118,9 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
         )
     if ALGORITHMS[algorithm] is DeepHedging:
         check_pathwise(scenario)
+    kind = ALGORITHMS[algorithm]
+    if issubclass(kind, RiskActorCritic):
+        kind.check(scenario, view)
     copied = settings.imitate
     reason = None if copied is None else copied.refusal(scenario)
     if copied is not None and reason is not None:
@@ -148,6 +154,10 @@ def policy_arguments(settings: AgentSettings) -> dict[str, Any]:
         arguments |= {"memory": settings.memory}
     if settings.algorithm == "ddpg":
         arguments |= {"n_critics": 1}  # what SB3's DDPG asks of its policy
+    if settings.algorithm == "quantile-critic":
+        arguments |= {"n_quantiles": settings.quantiles}
+    if settings.algorithm == "two-critic":
+        arguments |= {"n_critics": 3}  # the mean, the paired mean and the deviation
     return arguments
 
 
@@ -175,10 +185,11 @@ def _batch_size(transitions: int, minibatches: int) -> int:
 
 def _off_policy(env: HedgingVecEnv, settings: AgentSettings) -> dict[str, Any]:
     episode = len(env.env.scenario.calendar.decisions)
+    risk_aware = issubclass(ALGORITHMS[settings.algorithm], RiskActorCritic)
     arguments: dict[str, Any] = {
         "train_freq": (settings.collect_steps, "step"),
         "learning_starts": settings.warmup_episodes * episode * settings.environments,
-        "replay_buffer_class": HedgingReplayBuffer,
+        "replay_buffer_class": PnlReplayBuffer if risk_aware else HedgingReplayBuffer,
         "replay_buffer_kwargs": {"hedging_env": env.env, "handle_timeout_termination": False},
     }
     if settings.algorithm in NOISY:

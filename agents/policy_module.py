@@ -24,7 +24,7 @@ from ..envs.ledger import Account
 from ..envs.namespace import TORCH
 from ..envs.observation import BOUND, FEATURES, Contract
 from ..envs.scenario import Scenario
-from .pathwise_policy import PathwisePolicy
+from .pathwise import PathwisePolicy
 from .policy_hedger import PolicyHedger
 
 ROWS = 4  # start, now, the next date, the end: the dates that features look at
@@ -267,7 +267,7 @@ def network_of(policy: BasePolicy) -> nn.Sequential:
     Raises:
         ValueError: for a policy with a memory, or of a class of its own.
     """
-    if isinstance(policy, PathwisePolicy):
+    if isinstance(policy, PathwisePolicy) and policy.cells is None:
         return nn.Sequential(policy.mu)
     if isinstance(policy, DQNPolicy):
         return nn.Sequential(policy.q_net.q_net)

@@ -40,7 +40,8 @@ class AgentSettings(Part):
         updates_per_transition: gradient steps per stored transition (off-policy).
         collect_steps: environment steps between updates (off-policy).
         warmup_episodes: whole episodes of the untrained policy, per environment, before learning.
-        noise: standard deviation of the exploration noise (TD3, DDPG).
+        noise: standard deviation of the exploration noise (TD3, DDPG and the risk-aware critics).
+        quantiles: of the remaining P&L, equally likely (quantile-critic).
         log_std: logarithm of the action noise at the start (PPO, A2C, RecurrentPPO).
         log_std_end: the same at the end; it falls linearly and is not learned. A learned noise
             stays too large, and the best mean under noise is not the best policy without it.
@@ -69,6 +70,7 @@ class AgentSettings(Part):
     collect_steps: Annotated[int, Field(ge=1)] = 1
     warmup_episodes: Annotated[int, Field(ge=0)] = 1
     noise: Annotated[float, Field(ge=0)] = 0.0
+    quantiles: Annotated[int, Field(ge=2)] = 32
     log_std: float = -2.5
     log_std_end: float = -4.0
     validation: Annotated[int, Field(ge=1)] = 1

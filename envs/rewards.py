@@ -165,6 +165,20 @@ class AccountingReward(Reward):
         return wealth
 
 
+class PairedAccountingReward(PairedReward):
+    """The step P&L less what luck gave: actions rank as by the step P&L, with far less noise.
+
+    Its sum is no longer the P&L's law, only its mean up to a constant of the path: for the part of
+    a critic that learns a mean. No loss is taken, yet theta is refitted, for the actor's sake.
+    """
+
+    kind: Literal["paired-accounting"] = "paired-accounting"  # type: ignore[assignment]
+
+    def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
+        """The wealth."""
+        return wealth
+
+
 class CashFlowReward(Reward):
     """The cash of the step: premium, trades, costs, interest, carry and the position's payments.
 

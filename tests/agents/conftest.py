@@ -43,13 +43,20 @@ def tiny() -> Callable[..., AgentSettings]:
 
 
 @pytest.fixture(scope="session")
-def trained(short_call: Scenario) -> Callable[[str], Trained]:
+def suited(short_call: Scenario) -> Callable[[str], Scenario]:
+    """``suited(name)``: `short_call`, with an objective that the agent takes."""
+    mean_std = load_scenario("short-call", {"objective": "{kind: mean-std, weight: 1.5}"})
+    return lambda name: mean_std if name == "two-critic" else short_call
+
+
+@pytest.fixture(scope="session")
+def trained(suited: Callable[[str], Scenario]) -> Callable[[str], Trained]:
     """``trained(name)``: an agent after a few thousand steps on `short-call`; trained once."""
     known: dict[str, Trained] = {}
 
     def train(name: str) -> Trained:
         if name not in known:
-            known[name] = train_agent(short_call, _tiny(name), seed=1)
+            known[name] = train_agent(suited(name), _tiny(name), seed=1)
         return known[name]
 
     return train

@@ -25,7 +25,10 @@ ON_POLICY = ["ppo", "a2c", "recurrent-ppo"]
 CONTINUOUS = ["sac", "tqc", "td3", "ddpg"]
 OFF_POLICY = [*CONTINUOUS, "dqn"]
 
+DETERMINISTIC = ["td3", "ddpg", "quantile-critic", "two-critic"]
+
 Tiny = Callable[..., AgentSettings]
+Suited = Callable[[str], Scenario]
 
 
 def build(scenario: Scenario, settings: AgentSettings, seed: int = 0) -> Any:
@@ -35,15 +38,15 @@ def build(scenario: Scenario, settings: AgentSettings, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("name", agent_names())
 def test_no_discount_on_the_cpu_in_the_native_environment(
-    short_call: Scenario, tiny: Tiny, name: str
+    suited: Suited, tiny: Tiny, name: str
 ) -> None:
-    model = build(short_call, tiny(name))
+    model = build(suited(name), tiny(name))
     assert model.gamma == 1.0
     assert type(model) is ALGORITHMS[name]
     assert model.device == torch.device("cpu")
     env = model.get_env()
     assert isinstance(env, HedgingVecEnv) and env.num_envs == 16
-    assert env.env.problem.view == view_of(short_call, tiny(name))
+    assert env.env.problem.view == view_of(suited(name), tiny(name))
 
 
 @pytest.mark.parametrize("name", ON_POLICY)
@@ -93,9 +96,9 @@ def test_default_minibatches_are_as_many_as_asked_for(short_call: Scenario) -> N
 
 @pytest.mark.parametrize("name", agent_names())
 def test_the_learning_rate_falls_on_a_line_and_no_further(
-    three_steps: Scenario, tiny: Tiny, name: str
+    suited: Suited, tiny: Tiny, name: str
 ) -> None:
-    model = build(three_steps, tiny(name, learning_rate=0.01, learning_rate_end=0.1))
+    model = build(suited(name), tiny(name, learning_rate=0.01, learning_rate_end=0.1))
     for remaining, rate in ((1.0, 0.01), (0.5, 0.0055), (0.0, 0.001)):
         assert model.lr_schedule(remaining) == pytest.approx(rate, rel=1e-12)
     assert model.lr_schedule(-60.0) == model.lr_schedule(0.0)
@@ -150,14 +153,14 @@ def test_options_reach_the_algorithm_and_beat_the_rest(short_call: Scenario, tin
 
 @pytest.mark.parametrize("name", agent_names())
 def test_every_network_has_the_layers_and_the_activation(
-    three_steps: Scenario, tiny: Tiny, name: str
+    suited: Suited, tiny: Tiny, name: str
 ) -> None:
-    model = build(three_steps, tiny(name, net=(13, 11), activation="relu"))
+    model = build(suited(name), tiny(name, net=(13, 11), activation="relu"))
     modules = list(model.policy.modules())
     widths = {m.out_features for m in modules if isinstance(m, torch.nn.Linear)}
     assert {13, 11} <= widths and 64 not in widths
     activations = {type(m) for m in modules} & {torch.nn.ReLU, torch.nn.SiLU, torch.nn.Tanh}
-    squashing = {torch.nn.Tanh} if name in ("td3", "ddpg") else set()  # their last layer
+    squashing = {torch.nn.Tanh} if name in DETERMINISTIC else set()  # their last layer
     assert activations - squashing == {torch.nn.ReLU}
 
 
@@ -221,14 +224,14 @@ def test_an_objective_without_a_pointwise_loss_is_refused(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("name", agent_names())
-def test_making_one_warns_of_nothing(short_call: Scenario, name: str) -> None:
+def test_making_one_warns_of_nothing(suited: Suited, name: str) -> None:
     """With its defaults, as they are."""
     settings = agent_settings(name)
     if "buffer_size" in settings.options:
         settings = agent_settings(name, options=settings.options | {"buffer_size": 10_000})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = build(short_call, settings)
+        model = build(suited(name), settings)
     assert model.n_envs == settings.environments
     assert isinstance(model, HedgingDQN) == (name == "dqn")
 

@@ -81,11 +81,11 @@ def with_weights(folder: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", agent_names())
 def test_a_policy_comes_back_with_identical_holdings(
-    trained: Train, short_call: Scenario, tmp_path: Path, name: str
+    trained: Train, suited: Callable[[str], Scenario], tmp_path: Path, name: str
 ) -> None:
-    result = trained(name)
-    loaded = load_policy(save(tmp_path / "run" / "policy", result, short_call))
-    before, after = (holdings(hedger, short_call) for hedger in (result.hedger, loaded))
+    result, scenario = trained(name), suited(name)
+    loaded = load_policy(save(tmp_path / "run" / "policy", result, scenario))
+    before, after = (holdings(hedger, scenario) for hedger in (result.hedger, loaded))
     assert np.ptp(before) > 0.1
     np.testing.assert_array_equal(before, after)
     assert loaded.name == "run"

@@ -11,7 +11,19 @@ from deephedge.agents import AgentSettings, agent_names, agent_settings
 from deephedge.agents.factory import ALGORITHMS
 from deephedge.envs.action import BandAction, DiscreteAction
 
-NAMES = ["ppo", "a2c", "recurrent-ppo", "sac", "tqc", "td3", "ddpg", "dqn", "deep-hedging"]
+NAMES = [
+    "ppo",
+    "a2c",
+    "recurrent-ppo",
+    "sac",
+    "tqc",
+    "td3",
+    "ddpg",
+    "dqn",
+    "deep-hedging",
+    "quantile-critic",
+    "two-critic",
+]
 
 
 def test_every_algorithm_has_its_defaults() -> None:

@@ -52,7 +52,7 @@ def differences(one: Trained, two: Trained) -> list[str]:
 
 @pytest.mark.parametrize("name", agent_names())
 def test_every_algorithm_trains_without_a_warning(
-    trained: Train, short_call: Scenario, name: str
+    trained: Train, suited: Callable[[str], Scenario], name: str
 ) -> None:
     """2,400 steps; warnings are errors here."""
     result = trained(name)
@@ -61,7 +61,7 @@ def test_every_algorithm_trains_without_a_warning(
     assert steps[0] == 0 and 2400 <= steps[-1] <= 2400 + 16 * 30
     assert result.risk == min(risks)
     assert len(set(risks)) > 2  # it learned
-    outcome = rollout(short_call, paths(short_call), result.hedger)
+    outcome = rollout(suited(name), paths(suited(name)), result.hedger)
     assert np.isfinite(outcome.pnl).all() and outcome.trades.mean() > 1.0
 
 
