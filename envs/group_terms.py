@@ -66,7 +66,8 @@ class GroupTerms:
         self.delta_risk = np.array([o.risk(sample) for o, sample in pairs])
         spread = np.array([o.influence(sample).std() for o, sample in pairs])
         self.spread = np.maximum(spread, SMALLEST_STD)
-        self._shares = scale * (1.0 / self.spread) / (1.0 / self.spread).mean()
+        precision = 1.0 / self.spread
+        self._shares = scale * (precision / precision.mean())
         self.theta = self._columns([o.theta(sample) for o, sample in pairs])
         self.weights = np.full(variation.variants, 1.0 / variation.variants)
 
