@@ -105,9 +105,10 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
 
     Raises:
         ValueError: for continuous actions with DQN, for discrete ones with SAC and its kin, for a
-            P&L that jumps with the holdings with deep hedging.
+            P&L that jumps with the holdings with deep hedging, for what cannot vary.
     """
     algorithm, view = settings.algorithm, view_of(scenario, settings)
+    settings.vary.check(scenario, view)
     if ALGORITHMS[algorithm] is DeepHedging:
         check_pathwise(scenario)
     copied = settings.imitate

@@ -63,7 +63,7 @@ def load_scenario(name: str | Path, overrides: Mapping[str, str] | None = None) 
     scenario = parse_scenario(read_yaml(_text(str(name)), str(name)), str(name))
     if not overrides:
         return scenario
-    return changed(scenario, {key: _parse(value, key) for key, value in overrides.items()}, name)
+    return changed(scenario, {key: parsed(value, key) for key, value in overrides.items()}, name)
 
 
 def changed(
@@ -132,13 +132,18 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     Raises:
         ScenarioError: when it is not YAML, or not a mapping.
     """
-    tree = _parse(text, source)
+    tree = parsed(text, source)
     if not isinstance(tree, dict):
         raise ScenarioError(f"{source}: a mapping of keys was expected, not {type(tree).__name__}")
     return tree
 
 
-def _parse(text: str, source: str) -> Any:
+def parsed(text: str, source: str) -> Any:
+    """The value of a piece of YAML, such as ``0.3``.
+
+    Raises:
+        ScenarioError: when it is not YAML.
+    """
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
