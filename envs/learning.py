@@ -79,7 +79,7 @@ class LearningProblem:
 
     def level(self, wealth: X, cash: X, terms: Terms | None = None) -> X:
         """The number whose change is rewarded."""
-        objective, theta = (self.objective, self.theta) if terms is None else terms[:2]
+        objective, theta, _ = terms or (self.objective, self.theta, self.scale)
         return self.reward.level(wealth, cash, objective, theta, self.ops)
 
     def stream(self, environments: int, entropy: int) -> EpisodeStream:
@@ -125,7 +125,7 @@ class LearningProblem:
 
     def earned(self, change: X, books: RewardStep | None, terms: Terms | None = None) -> X:
         """The scaled reward of a step that changed the level; a paired one needs its books."""
-        objective, theta, scale = self.terms(None, None) if terms is None else terms
+        objective, theta, scale = terms or (self.objective, self.theta, self.scale)
         reward = self.reward.earned(change)
         if books is not None and isinstance(self.reward, PairedReward):
             reward = reward - self.reward.luck(books, objective, theta, self.ops)
