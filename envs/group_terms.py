@@ -20,8 +20,6 @@ from .stream import generator_of
 from .variation import Variation, with_aversion
 
 PILOT_PATHS = 4096
-LEAST_OF_A_GROUP = 64
-FORGOTTEN = 0.1  # of the spread so far, when new losses come
 
 
 class Terms(NamedTuple):
@@ -35,12 +33,11 @@ class Terms(NamedTuple):
 class GroupTerms:
     """Theta, scale and weight of each of a variation's groups.
 
-    A group's losses count in units of ``spread``, the standard deviation of the influence function
-    of its own losses, of delta's at first: every group's gradient then has about the same noise.
-    A policy of low aversion hardly hedges, and without this its luck drowns what the others have
-    to say. The weights of a worst-of set follow the exponentiated gradient: after a batch,
-    ``log q_w`` rises by ``weight_step`` times the mean over w's groups of the excess (risk less
-    delta's, over delta's spread), and q is normalised. The excess and not the risk, so that a
+    A group's losses count in units of ``spread``, the standard deviation of delta's influence
+    function at the group's aversion: one over it is how well the group's risk can be measured, and
+    no aversion dominates. The weights of a worst-of set follow the exponentiated gradient: after a
+    batch, ``log q_w`` rises by ``weight_step`` times the mean over w's groups of the excess (risk
+    less delta's, over the spread), and q is normalised. The excess and not the risk, so that a
     variant that is hard for everybody does not draw all the weight.
 
     Source: Sagawa, Koh, Hashimoto and Liang, "Distributionally robust neural networks for group
@@ -48,9 +45,8 @@ class GroupTerms:
     Evidence: tests/envs/test_group_terms.py.
 
     Attributes:
-        theta: of each group, arrays ``[G]``.
-        spread: of each group, money, ``[G]``, a running mean.
-        weights: q of each variant ``[W]``, with sum 1. All three move in `refit` only.
+        theta: of each group, arrays ``[G]``; refitted by `refit`.
+        weights: q of each variant ``[W]``, with sum 1; moved by `refit`.
     """
 
     def __init__(
@@ -69,8 +65,9 @@ class GroupTerms:
         pairs = list(zip(self.objectives, losses, strict=True))
         self.delta_risk = np.array([o.risk(sample) for o, sample in pairs])
         spread = np.array([o.influence(sample).std() for o, sample in pairs])
-        self.delta_spread = np.maximum(spread, SMALLEST_STD)
-        self.spread, self._scale = self.delta_spread.copy(), scale
+        self.spread = np.maximum(spread, SMALLEST_STD)
+        precision = 1.0 / self.spread
+        self._shares = scale * (precision / precision.mean())
         self.theta = self._columns([o.theta(sample) for o, sample in pairs])
         self.weights = np.full(variation.variants, 1.0 / variation.variants)
 
@@ -80,9 +77,7 @@ class GroupTerms:
     def at(self, aversion: X | None, group: X) -> Terms:
         """The terms of paths of these aversions and groups, ``[N]`` or a number."""
         which = np.asarray(group).astype(np.intp)
-        precision = 1.0 / self.spread
-        share = (len(self.weights) * self.weights)[self.variant]
-        scale = self._scale * (precision / precision.mean()) * share
+        scale = self._shares * (len(self.weights) * self.weights)[self.variant]
         columns = [each[which] for each in (scale, *(self.theta if self._uses_theta else ()))]
         if which.ndim == 0:
             columns = [float(each) for each in columns]  # plain floats, as a single path's ledger
@@ -90,9 +85,7 @@ class GroupTerms:
         return Terms(objective, tuple(columns[1:]), columns[0])
 
     def refit(self, losses: Losses, group: NDArray[np.float64]) -> None:
-        """Theta and spread of every group's latest losses, a step of the weights.
-
-        Only between rollouts.
+        """Theta of every group's latest losses, and a step of the weights; between rollouts only.
 
         Args:
             losses: money, ``[N]``.
@@ -104,10 +97,7 @@ class GroupTerms:
             if len(own):
                 for column, value in zip(self.theta, objective.theta(own), strict=True):
                     column[g] = value
-                excess[g] = (objective.risk(own) - self.delta_risk[g]) / self.delta_spread[g]
-                variance = FORGOTTEN * objective.influence(own).var()
-                variance += (1.0 - FORGOTTEN) * self.spread[g] ** 2
-                self.spread[g] = max(np.sqrt(variance), SMALLEST_STD)
+                excess[g] = (objective.risk(own) - self.delta_risk[g]) / self.spread[g]
         if len(self.weights) > 1:
             self.weights = stepped(
                 self.weights, by_variant(excess, len(self.weights)), self.variation.weight_step
@@ -117,6 +107,9 @@ class GroupTerms:
     def least(self) -> int:
         """The losses that a refit needs, so that every group has some."""
         return LEAST_OF_A_GROUP * len(self.objectives)
+
+
+LEAST_OF_A_GROUP = 64
 
 
 def by_variant(excess: NDArray[np.float64], variants: int) -> NDArray[np.float64]:
