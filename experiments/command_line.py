@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic.fields import FieldInfo
-from stable_baselines3.common.base_class import BaseAlgorithm
 
-from ..agents import agent_names, agent_settings
-from ..agents.factory import ALGORITHMS
-from ..baselines import Baseline, baseline_kinds
-from ..envs import dump_scenario, load_scenario, preset_names
-from ..envs.observation import FEATURES, OWN_FEATURES
-from ..envs.part import Kind
+from ..agents import agent_settings
+from ..envs import dump_scenario
 from ..envs.presets import read_yaml
 from .backtest import backtest
+from .catalogue import whole_catalogue
 from .command_line_export import export_
 from .command_line_sweep import sweep_
 from .command_options import (
@@ -57,6 +51,7 @@ from .runs import (
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
+from .variation_options import Vary, WorstOf, setting_changes
 
 app = typer.Typer(
     add_completion=False,
@@ -83,7 +78,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """What there is: scenarios, hedgers, agents, features, and the kinds of every part."""
-    found = _catalogue()
+    found = whole_catalogue()
     if family is not None and family not in found:
         raise ValueError(f"unknown list {family!r}: choose one of {', '.join(found)}")
     if as_json:
@@ -128,6 +123,8 @@ def train(
         ),
     ] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -141,7 +138,7 @@ def train(
         raise ValueError("Missing argument 'SCENARIO': give one, or --resume RUN")
     else:
         problem = named_scenario(scenario, sets)
-        settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
+        settings = agent_settings(agent, **setting_changes(steps, vary, worst_of))
         name = f"{folder_name(problem.name)}-{folder_name(Path(agent).stem)}-{seed}"
         folder = out or free_folder(Path("runs") / name)
         refuse_existing(folder)  # what is kept below is then of this work
@@ -209,13 +206,15 @@ def compare_(
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The folder, a new one.")] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
     problems = [named_scenario(name, sets) for name in scenario]
-    changes = {} if steps is None else {"steps": steps}
+    changes = setting_changes(steps, vary, worst_of)
     settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
     name = "-".join(folder_name(problem.name) for problem in problems)
     folder = out or free_folder(Path("runs") / name)
@@ -299,53 +298,6 @@ def main() -> NoReturn:
 
 def _one_line(message: object) -> str:
     return " ".join(str(message).split())
-
-
-def _catalogue() -> dict[str, dict[str, str]]:
-    kinds = {
-        re.sub("(?<=.)([A-Z])", r"-\1", family.__name__).lower() + "s": {
-            kind: _first_line(cls) for kind, cls in sorted(family.kinds.items())
-        }
-        for family in Kind.__subclasses__()
-    }
-    kinds.pop("rules")
-    return {
-        "scenarios": {name: load_scenario(name).description for name in preset_names()},
-        "hedgers": {
-            name: " ".join([_first_line(cls), *_options(cls)])
-            for name, cls in baseline_kinds().items()
-        },
-        "agents": {name: _origin(name) for name in agent_names()},
-        "features": {name: each.meaning for name, each in FEATURES.items()} | OWN_FEATURES,
-        **kinds,
-    }
-
-
-def _first_line(thing: type) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0].replace("``", "")
-
-
-def _options(baseline: type[Baseline]) -> list[str]:
-    fields = baseline.model_fields.items()
-    return [f"Option {key}={_choices(field)}." for key, field in fields if key != "kind"]
-
-
-def _choices(field: FieldInfo) -> str:
-    """The default; of a few words all of them, the default first; of none what stands for it."""
-    words = [word for word in get_args(field.annotation) if isinstance(word, str)]
-    if words:
-        return "|".join(sorted(words, key=lambda word: word != field.default))
-    return (field.description or "number") if field.default is None else str(field.default)
-
-
-def _origin(agent: str) -> str:
-    ours = __name__.partition(".")[0]
-    theirs = next(c for c in ALGORITHMS[agent].__mro__ if not c.__module__.startswith(ours))
-    library = theirs.__module__.partition(".")[0].replace("_", "-")
-    origin = f"{theirs.__name__} of {library}"
-    if theirs is BaseAlgorithm:  # an algorithm of our own
-        origin = _first_line(ALGORITHMS[agent]).rstrip(".")
-    return f"{origin}, {agent_settings(agent).steps:,} steps by default"
 
 
 def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
