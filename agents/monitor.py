@@ -94,18 +94,20 @@ class RiskMonitor(BaseCallback):
         return risk
 
     def state(self) -> dict[str, Any]:
-        """The best weights, the risks so far and when the next evaluation is due."""
+        """The best weights, the risks so far, when to evaluate next and how often in vain."""
         return {
             "best": self.best,
             "risks": self.risks,
             "due": self._due,
             "saturation": self._saturation,
+            "in_vain": self._in_vain,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.best, self.risks = state["best"], state["risks"]
         self._due, self._saturation = state["due"], state["saturation"]
+        self._in_vain = state["in_vain"]
 
     def restore_best(self) -> None:
         """Give the model the weights that had the lowest risk."""

@@ -149,6 +149,16 @@ def test_cells_that_an_agent_does_not_have_are_refused(three_steps: Scenario) ->
             check_fit(three_steps, agent_settings(name, memory=memory))
 
 
+def test_patience_ends_a_training_that_no_longer_improves(
+    three_steps: Scenario, tiny: Callable[..., AgentSettings]
+) -> None:
+    """At a rate that moves no weight the first evaluation stays the best."""
+    still = tiny("deep-hedging", steps=48 * 60, learning_rate=1e-30, patience=2)
+    assert len(train_agent(three_steps, still).risks) == 4
+    learning = tiny("deep-hedging", steps=48 * 60, patience=20)
+    assert train_agent(three_steps, learning).risks[-1][0] == 48 * 60
+
+
 @pytest.mark.slow
 def test_memory_is_worth_having(monkeypatch: pytest.MonkeyPatch) -> None:
     """An Asian call by a policy that sees date, spot and holding: the average is in its past."""

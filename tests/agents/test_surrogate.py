@@ -150,7 +150,9 @@ def test_a_trigger_learns_the_optimum_of_a_fee(fee: float, monkeypatch: Any) -> 
     monkeypatch.setattr(training_module, "VALIDATION_PATHS", 8192)
     costs = f"[{{kind: proportional, rate: 0.002}}, {{kind: fixed, fee: {fee}}}]"
     scenario = load_scenario("short-call", {"hedges.0.costs": costs})
-    settings = agent_settings("deep-hedging", action=TriggerAction(), steps=12_000_000)
+    settings = agent_settings(
+        "deep-hedging", action=TriggerAction(), steps=12_000_000, environments=2048
+    )
     learned = train_agent(scenario, settings).hedger
     episodes = paths(scenario, 100_000)
     delta, optimum, rule, found = (
