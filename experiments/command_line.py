@@ -43,6 +43,7 @@ from .evaluation import Report as Evaluating
 from .hedgers import named_hedgers, standard_baselines, untuned_baselines
 from .price_history import from_file, sp500
 from .report import write_report
+from .reproductions.command import reproduce_, reproductions
 from .runs import (
     UnfinishedRun,
     command,
@@ -268,6 +269,9 @@ def backtest_(
         say(evaluation_table(part, f"{part.paths} months marked at: {source}"))
 
 
+app.command("reproduce")(reproduce_)
+
+
 def main() -> NoReturn:
     """Run a command; exit 0, 1 when the work failed, 2 with one line for bad input."""
     try:
@@ -316,6 +320,7 @@ def _catalogue() -> dict[str, dict[str, str]]:
             for name, cls in baseline_kinds().items()
         },
         "agents": {name: _origin(name) for name in agent_names()},
+        "reproductions": reproductions(),
         "features": {name: each.meaning for name, each in FEATURES.items()} | OWN_FEATURES,
         **kinds,
     }
