@@ -130,19 +130,23 @@ class Paper(Part):
         return parse_scenario({"name": f"{self.name} {cell.name}", **tree}, self.name)
 
 
-def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """``tree`` with ``changes``: mappings are merged, all else replaced.
+def merged(old: Any, new: Any) -> Any:
+    """``old`` with the changes ``new``: mappings are merged, all else replaced.
 
-    So is a mapping of another ``kind``.
+    A mapping of another ``kind`` is replaced too; numbers for keys are places in a list.
     """
-    result = dict(tree)
-    for key, value in changes.items():
-        old = result.get(key)
-        same = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if same and value.get("kind", old.get("kind")) == old.get("kind"):  # type: ignore[union-attr]
-            value = merged(old, value)  # type: ignore[arg-type]
-        result[key] = value
-    return result
+    if not isinstance(new, Mapping) or new.get("kind", _kind(old)) != _kind(old):
+        return new
+    if isinstance(old, list) and new:
+        return [merged(item, new[i]) if i in new else item for i, item in enumerate(old)]
+    if not isinstance(old, Mapping):
+        return dict(new)
+    changed = {key: merged(old[key], value) if key in old else value for key, value in new.items()}
+    return {**old, **changed}
+
+
+def _kind(tree: Any) -> Any:
+    return tree.get("kind") if isinstance(tree, Mapping) else None
 
 
 def paper_names() -> list[str]:

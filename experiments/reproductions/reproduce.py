@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -44,7 +44,7 @@ class Run:
     seed: int
     steps: int | None = None
     command: str = ""
-    watch: Watch = Watch()
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True)
