@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,10 +52,7 @@ def reproduce_(
     before = {} if out is None else _cells_of(out, name)
     with _bars(paths) as watch:
         run = Run(paths=paths, seed=seed, steps=steps, command=command(), watch=watch)
-        keep: Callable[[dict[str, Any]], None] | None = None
-        if out is not None:
-            file = out
-            keep = lambda document: write_json(file, document)  # noqa: E731
+        keep = None if out is None else partial(write_json, out)  # after every cell
         found = reproduce(paper, chosen, run, before, keep)
     if as_json:
         say(json.dumps(found, indent=1, allow_nan=False))
