@@ -57,9 +57,7 @@ def judged_table(document: Document) -> list[str]:
         lines.append(f"| {name} (paper) | {method} | {' | '.join(words)} | |")
     for name, method in named(cells, "rows"):
         rows = [row_of(cell, name) for cell in cells.values()]
-        words = [
-            "" if row is None else with_error(row["figures"][judged], document) for row in rows
-        ]
+        words = [with_error(row, document) for row in rows]
         lines.append(f"| `{name}` | {method} | {' | '.join(words)} | {counted(rows)} |")
     return lines
 
