@@ -50,6 +50,7 @@ class Garch(Market):
     variance: Positive | None = None
     period: Positive = 1 / 252
     premium: float = 0.0
+    mean: Literal["price", "log-return"] = "price"
 
     @model_validator(mode="after")
     def _possible(self) -> Garch:
@@ -84,10 +85,14 @@ class Garch(Market):
         for before, after, news in zip(h[:-1].unbind(), h[1:].unbind(), z.unbind(), strict=True):
             torch.mul(before, self._response(news), out=after).add_(self.omega)
         vol = (h[:-1] * length).sqrt_()
+        moment = self._log_moment(vol)
         expected = torch.exp(self.premium * vol) if self.premium else None
-        increments = z.mul_(vol).sub_(self._log_moment(vol))
+        increments = z.mul_(vol).sub_(moment)
         if self.premium:
             increments.add_(vol, alpha=self.premium)
+        if self.mean == "log-return":
+            increments.add_(moment)
+            expected = torch.exp(moment) * (1.0 if expected is None else expected)
         variance = h.div_(self.period)
         return Walk(
             accumulate(math.log(self.spot), increments),
@@ -112,7 +117,10 @@ class Garch(Market):
         model = "ngarch" if self.premium else self.model
         drift = self.rate - self.dividend
         return self.model_copy(
-            update={"drift": drift, "premium": 0.0, "model": model, "gamma": gamma}
+            update={
+                **{"drift": drift, "premium": 0.0, "mean": "price"},
+                **{"model": model, "gamma": gamma},
+            }
         )
 
     @classmethod
