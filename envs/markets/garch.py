@@ -31,7 +31,8 @@ class Garch(Market):
     ``student``: Student's t of ``degrees``, clipped at 10 standard deviations, as E[e^z] would be
     infinite, and scaled back to variance 1. The ``variance`` at the start is per year; null: the
     stationary mean. With a ``premium`` lambda the market earns lambda sqrt(v) a step beside its
-    drift, and z is a normal of mean -lambda under the pricing measure.
+    drift, and z is a normal of mean -lambda under the pricing measure. With ``mean`` log-return it
+    is E[r] that is drift dt, calm or wild, and the price earns log E[e^{sqrt(v) z}] beside it.
     Source: Bollerslev, "Generalized Autoregressive Conditional Heteroskedasticity", 1986; Glosten,
     Jagannathan and Runkle, 1993; Engle and Ng, 1993; Duan, "The GARCH Option Pricing Model", 1995.
     Evidence: tests/envs/test_garch.py.
