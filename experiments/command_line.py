@@ -68,6 +68,7 @@ app = typer.Typer(
 
 app.command("sweep")(sweep_)
 app.command("export")(export_)
+app.command("reproduce")(reproduce_)
 
 
 @app.callback()
@@ -267,9 +268,6 @@ def backtest_(
     say(evaluation_table(result.all, title))
     for source, part in result.by_source.items():
         say(evaluation_table(part, f"{part.paths} months marked at: {source}"))
-
-
-app.command("reproduce")(reproduce_)
 
 
 def main() -> NoReturn:
