@@ -12,13 +12,13 @@ import torch
 
 from ...agents import AgentSettings, Trained, train_agent
 from ...agents.monitor import Progress
+from ...agents.training_state import LIBRARIES
 from ...baselines import TunedHedge
 from ...envs import Hedger, Scenario, simulate
 from ...envs.stream import Role, generator_of, stream_of
 from ..compare import Watch
 from ..evaluation import Evaluation, HedgerResult, evaluate
 from ..hedgers import named_hedgers
-from ..runs import LIBRARIES
 from ..statistics import Estimate
 from .measures import MEASURES, Sample, scaled
 from .paper import Cell, Learner, Method, Paper
