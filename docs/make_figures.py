@@ -191,11 +191,13 @@ def hagan_cell(row: dict[str, float]) -> str:
 def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
+    from reproduction_tables import reproductions
 
     found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
     found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
+    found[DOCS / "reproductions.md"] = reproductions()
     scaling = cost_scaling(load("cost-scaling"))
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found

@@ -14,6 +14,7 @@ from ..baselines import Baseline, baseline_kinds
 from ..envs import load_scenario, preset_names
 from ..envs.observation import FEATURES, OWN_FEATURES
 from ..envs.part import Kind
+from .reproductions.command import reproductions
 
 
 def whole_catalogue() -> dict[str, dict[str, str]]:
@@ -32,6 +33,7 @@ def whole_catalogue() -> dict[str, dict[str, str]]:
             for name, cls in baseline_kinds().items()
         },
         "agents": {name: _origin(name) for name in agent_names()},
+        "reproductions": reproductions(),
         "features": {name: each.meaning for name, each in FEATURES.items()} | OWN_FEATURES,
         **kinds,
     }

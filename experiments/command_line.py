@@ -37,6 +37,7 @@ from .evaluation import Report as Evaluating
 from .hedgers import named_hedgers, standard_baselines, untuned_baselines
 from .price_history import from_file, sp500
 from .report import write_report
+from .reproductions.command import reproduce_
 from .runs import (
     UnfinishedRun,
     command,
@@ -62,6 +63,7 @@ app = typer.Typer(
 
 app.command("sweep")(sweep_)
 app.command("export")(export_)
+app.command("reproduce")(reproduce_)
 
 
 @app.callback()

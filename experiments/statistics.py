@@ -93,6 +93,24 @@ def difference(objective: Objective, losses: Losses, reference: Losses) -> Estim
     return _estimate(value, influence, objective.caution(losses) or objective.caution(reference))
 
 
+def ratio(objective: Objective, losses: Losses, reference: Losses) -> Estimate:
+    """The risk of losses [N] over that of the reference [N], hedged on the same paths.
+
+    Paired as `difference`, by the delta method: the influence of a / b is (a' - (a / b) b') / b.
+
+    Raises:
+        ValueError: if the two differ in length, where the reference has no risk, and as in `mean`.
+    """
+    losses, reference = checked(losses), checked(reference)
+    _same_paths(losses, reference)
+    base = objective.risk(reference)
+    if base <= 0.0:
+        raise ValueError(f"a ratio to a risk of {base:g} means nothing: compare by difference")
+    value = objective.risk(losses) / base
+    influence = (objective.influence(losses) - value * objective.influence(reference)) / base
+    return _estimate(value, influence, objective.caution(losses) or objective.caution(reference))
+
+
 def effectiveness(pnl: Losses, unhedged: Losses) -> Estimate | None:
     """The share of variance hedged away, 1 - var / var unhedged, of P&L [N] on the same paths.
 

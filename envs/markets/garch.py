@@ -31,7 +31,8 @@ class Garch(Market):
     ``student``: Student's t of ``degrees``, clipped at 10 standard deviations, as E[e^z] would be
     infinite, and scaled back to variance 1. The ``variance`` at the start is per year; null: the
     stationary mean. With a ``premium`` lambda the market earns lambda sqrt(v) a step beside its
-    drift, and z is a normal of mean -lambda under the pricing measure.
+    drift, and z is a normal of mean -lambda under the pricing measure. With ``mean`` log-return it
+    is E[r] that is drift dt, calm or wild, and the price earns log E[e^{sqrt(v) z}] beside it.
     Source: Bollerslev, "Generalized Autoregressive Conditional Heteroskedasticity", 1986; Glosten,
     Jagannathan and Runkle, 1993; Engle and Ng, 1993; Duan, "The GARCH Option Pricing Model", 1995.
     Evidence: tests/envs/test_garch.py.
@@ -50,6 +51,7 @@ class Garch(Market):
     variance: Positive | None = None
     period: Positive = 1 / 252
     premium: float = 0.0
+    mean: Literal["price", "log-return"] = "price"
 
     @model_validator(mode="after")
     def _possible(self) -> Garch:
@@ -84,10 +86,14 @@ class Garch(Market):
         for before, after, news in zip(h[:-1].unbind(), h[1:].unbind(), z.unbind(), strict=True):
             torch.mul(before, self._response(news), out=after).add_(self.omega)
         vol = (h[:-1] * length).sqrt_()
+        moment = self._log_moment(vol)
         expected = torch.exp(self.premium * vol) if self.premium else None
-        increments = z.mul_(vol).sub_(self._log_moment(vol))
+        increments = z.mul_(vol).sub_(moment)
         if self.premium:
             increments.add_(vol, alpha=self.premium)
+        if self.mean == "log-return":
+            increments.add_(moment)
+            expected = torch.exp(moment) * (1.0 if expected is None else expected)
         variance = h.div_(self.period)
         return Walk(
             accumulate(math.log(self.spot), increments),
@@ -112,7 +118,10 @@ class Garch(Market):
         model = "ngarch" if self.premium else self.model
         drift = self.rate - self.dividend
         return self.model_copy(
-            update={"drift": drift, "premium": 0.0, "model": model, "gamma": gamma}
+            update={
+                **{"drift": drift, "premium": 0.0, "mean": "price"},
+                **{"model": model, "gamma": gamma},
+            }
         )
 
     @classmethod

@@ -365,3 +365,20 @@ def test_paths_are_a_function_of_the_generator_alone(market: Garch) -> None:
 def test_impossible_markets_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Garch.model_validate(values)
+
+
+def test_a_constant_mean_of_the_log_return() -> None:
+    """E[r] = drift dt in calm and in wild months alike; the price earns half the variance more."""
+    fields = {"omega": 2e-4, "alpha": 0.05, "beta": 0.6, "gamma": 0.3, "period": 1 / 12}
+    market = Garch(drift=0.06, mean="log-return", **fields)
+    times = torch.arange(13, dtype=torch.float64)[:, None] / 12
+    paths = market.simulate(times, 50_000, torch.Generator().manual_seed(5))
+    returns, variance = paths.log_spot.diff(dim=0), paths.latents["variance"][:-1]
+    for part in (variance < variance.median(), variance >= variance.median()):
+        chosen = returns[part]
+        assert abs(chosen.mean() - 0.06 / 12) < 4 * chosen.std() / len(chosen) ** 0.5
+    assert paths.expected is not None
+    torch.testing.assert_close(paths.expected, torch.exp((0.06 + variance / 2) / 12))
+    luck = paths.spot[1:] / paths.spot[:-1] - paths.expected
+    assert (luck.mean(dim=1).abs() < 4 * luck.std(dim=1) / 50_000**0.5).all()
+    assert market.risk_neutral() == Garch(drift=0.0, **fields)

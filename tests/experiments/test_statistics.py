@@ -16,6 +16,7 @@ from deephedge.envs.objectives import (
     MeanStd,
     Objective,
     Quadratic,
+    SemiQuadratic,
     VaR,
 )
 from deephedge.envs.sample import Losses
@@ -231,3 +232,20 @@ def test_bad_input_is_refused() -> None:
     for estimate in (statistics.mean, statistics.std):
         with pytest.raises(ValueError, match="finite"):
             estimate(np.array([1.0, math.nan]))
+
+
+def test_a_ratio_of_risks_is_paired_and_covers() -> None:
+    """Semi-quadratic risk of N(0, s^2) is s / sqrt(2), so that the ratio is 1 / 2."""
+    objective, rng, hits = SemiQuadratic(), np.random.default_rng(4), 0
+    for _ in range(500):
+        common, own = rng.standard_normal((2, 1000))
+        losses, reference = common, 2 * (0.8 * common + 0.6 * own)
+        hits += covers(statistics.ratio(objective, losses, reference), 0.5)
+    assert 0.92 < hits / 500 < 0.98  # 3 standard errors of the count about 95 %
+    proportional = statistics.ratio(objective, common, 2 * common)
+    assert ends(proportional) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_ratio_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="ratio to a risk of 0"):
+        statistics.ratio(SemiQuadratic(), np.ones(5), -np.ones(5))
