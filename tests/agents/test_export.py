@@ -146,7 +146,7 @@ def test_an_unknown_feature_would_be_noticed() -> None:
     from deephedge.agents.policy_module import _NEEDS, MEANINGS
     from deephedge.envs.observation import FEATURES
 
-    assert {*FEATURES} <= {*_NEEDS}
+    assert {*FEATURES} - {"signature"} <= {*_NEEDS}  # of the whole path: refused
     assert {need.removesuffix("_") for needs in _NEEDS.values() for need in needs} <= {*MEANINGS}
 
 
@@ -230,4 +230,7 @@ def test_what_cannot_be_exported_is_refused(
     )
     with pytest.raises(ValueError, match="around the base 'whalley-wilmott', which torch programs"):
         export_policy(hedger("ppo", around, tiny), tmp_path / "new")
+    path = load_scenario("short-call", {"view.features": '["signature", "holding"]'})
+    with pytest.raises(ValueError, match="sees 'signature', which is of the whole path"):
+        export_policy(hedger("ppo", path, tiny), tmp_path / "new")
     assert not (tmp_path / "new").exists()
