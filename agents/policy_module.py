@@ -96,6 +96,11 @@ class PolicyModule(nn.Module):
                 "and ONNX cannot hold: export it as csv, or train without a base"
             )
         self.network = network_of(hedger.policy)
+        if "signature" in scenario.features_of(hedger.view):
+            raise ValueError(
+                f"hedger {hedger.name!r} sees 'signature', which is of the whole path: only "
+                "policies that see the present can be exported"
+            )
         self._desk = Desk(scenario, TORCH, hedger.view)
         table = hedger.choices
         self._chosen = None if table is None else _Table(table)

@@ -45,6 +45,11 @@ def _spaces() -> dict[str, Space]:
     return TypeAdapter(dict[str, Space]).validate_python(read_yaml(text, "sweep.yaml"))
 
 
+def searched() -> list[str]:
+    """The algorithms that a sweep knows."""
+    return list(_spaces())
+
+
 def search_space(algorithm: str) -> Space:
     """The settings that a sweep searches, by their key.
 
@@ -53,7 +58,7 @@ def search_space(algorithm: str) -> Space:
     """
     if algorithm not in _spaces():
         raise ValueError(
-            f"agent {algorithm} has no search space: choose one of {', '.join(_spaces())}"
+            f"agent {algorithm} has no search space: choose one of {', '.join(searched())}"
         )
     return _spaces()[algorithm]
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from deephedge.agents import AgentSettings, agent_settings
-from deephedge.agents.search_space import Choices, search_space, values_of, with_values
-from deephedge.agents.settings import agent_names
+from deephedge.agents.search_space import Choices, search_space, searched, values_of, with_values
 from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.envs import Scenario
 from deephedge.experiments import sweep as sweeping
@@ -61,7 +60,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", agent_names())
+@pytest.mark.parametrize("name", searched())
 def test_what_is_searched_can_be_set(name: str) -> None:
     settings = agent_settings(name)
     space = search_space(name)
@@ -72,7 +71,7 @@ def test_what_is_searched_can_be_set(name: str) -> None:
             assert values_of(with_values(settings, {key: value}), space)[key] == value
 
 
-@pytest.mark.parametrize("name", agent_names())
+@pytest.mark.parametrize("name", searched())
 def test_a_sweep_begins_with_the_defaults(name: str) -> None:
     settings = agent_settings(name)
     space = search_space(name)
