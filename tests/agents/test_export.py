@@ -182,7 +182,7 @@ def test_onnx_holds_the_same(
     def run(known: dict[str, Any]) -> Any:
         return evaluator.run(None, {name: value.numpy() for name, value in known.items()})[0]
 
-    # NumPy sums the layers' float32 products in another order, and wide weights magnify the last bit.
+    # NumPy sums float32 products in another order, and wide weights magnify the last bit.
     check(policy, names, run, tolerance=1e-5)
 
 
