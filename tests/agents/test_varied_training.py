@@ -93,7 +93,8 @@ def test_the_pathwise_gradient_is_that_of_the_weighted_group_risks(
 def test_a_sample_is_rewarded_at_the_aversion_it_was_stored_with(loss_limit: str) -> None:
     scenario = load_scenario("short-call", {"calendar.steps": "5", "loss_limit": loss_limit})
     view = View(reward=PairedReward())
-    env = HedgingVectorEnv(16, scenario, view, variation=AVERSE)
+    variation = AVERSE.model_copy(update={"groups": 24})  # an environment's next group is another
+    env = HedgingVectorEnv(16, scenario, view, variation=variation)
     buffer = HedgingReplayBuffer(
         *(16 * 40, env.single_observation_space, env.single_action_space),
         n_envs=16,

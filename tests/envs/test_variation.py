@@ -269,13 +269,16 @@ def test_both_faces_agree_on_varied_episodes_to_the_bit(loss_limit: str) -> None
 def test_clocks_apart_keep_each_paths_draw() -> None:
     """A path that stops early goes on with its next episode's draw; the others keep theirs."""
     scenario = load_scenario("short-call", {"loss_limit": "0.8"})
-    env = HedgingVectorEnv(64, scenario, variation=EVERYTHING)
+    variation = EVERYTHING.model_copy(update={"groups": 48})  # so that groups change with episodes
+    env = HedgingVectorEnv(64, scenario, variation=variation)
     env.reset(seed=1)
-    stream = env.problem.stream(64, int(np.random.default_rng(0).integers(2)))
     stream = env._stream
     rng = np.random.default_rng(0)
     for _ in range(60):
         env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))
+        terms = env.problem.terms_of(env._tape)
+        assert env._terms is not None and terms is not None
+        assert (env._terms.scale == terms.scale).all()
         if isinstance(env._t, np.ndarray):
             for i in (0, 17, 63):
                 tape = stream.episode(int(env._episodes[i]))  # type: ignore[union-attr]
