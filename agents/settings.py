@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from ..envs import Variation
 from ..envs.action import ActionMap
 from ..envs.part import Part
 from ..envs.presets import read_yaml
@@ -43,6 +44,7 @@ class AgentSettings(Part):
             stays too large, and the best mean under noise is not the best policy without it.
         validation: multiples of 8,192 paths that the best policy is chosen on. On few paths a
             noisy policy from the midst of a training looks better than the last.
+        vary: what differs between training paths; nothing by default.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -66,6 +68,7 @@ class AgentSettings(Part):
     log_std: float = -2.5
     log_std_end: float = -4.0
     validation: Annotated[int, Field(ge=1)] = 1
+    vary: Variation = Variation()
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @field_validator("algorithm")

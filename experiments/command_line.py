@@ -39,6 +39,7 @@ from .runs import (
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
+from .variation_options import Vary, WorstOf, setting_changes
 
 app = typer.Typer(
     add_completion=False,
@@ -141,13 +142,15 @@ def train(
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The run directory, a new one.")] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an agent, save the run, evaluate it beside the baselines."""
     problem = _scenario(scenario, sets)
-    settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
+    settings = agent_settings(agent, **setting_changes(steps, vary, worst_of))
     name = f"{folder_name(problem.name)}-{agent}-{seed}"
     folder = out or free_folder(Path("runs") / name)
     with progress_bar(f"{problem.name}: {agent}", settings.steps, "steps") as telling:
@@ -193,13 +196,15 @@ def compare_(
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The folder, a new one.")] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
     problems = [_scenario(name, sets) for name in scenario]
-    changes = {} if steps is None else {"steps": steps}
+    changes = setting_changes(steps, vary, worst_of)
     settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
     name = "-".join(folder_name(problem.name) for problem in problems)
     folder = out or free_folder(Path("runs") / name)
