@@ -103,13 +103,14 @@ class GroupTerms:
                 self.weights, by_variant(excess, len(self.weights)), self.variation.weight_step
             )
 
-    def state(self) -> dict[str, X]:
-        """What `refit` moves, as plain data for `restore`."""
-        return {"theta": tuple(column.copy() for column in self.theta), "weights": self.weights}
+    def state(self) -> list[NDArray[np.float64]]:
+        """What `refit` moves, as plain arrays: the weights, then theta's columns."""
+        return [each.copy() for each in (self.weights, *self.theta)]
 
-    def restore(self, state: dict[str, X]) -> None:
+    def restore(self, state: list[NDArray[np.float64]]) -> None:
         """Go on from a `state`."""
-        self.theta, self.weights = state["theta"], state["weights"]
+        self.weights, *theta = (np.array(each) for each in state)
+        self.theta = tuple(theta)
 
     @property
     def least(self) -> int:

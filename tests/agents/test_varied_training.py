@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from deephedge.agents import AgentSettings, agent_settings, load_policy, save_policy, train_agent
-from deephedge.agents.deep_hedging import Pathwise, pathwise_loss
 from deephedge.agents.factory import check_fit, view_of
 from deephedge.agents.group_risk import GroupRisk
-from deephedge.agents.pathwise_policy import PathwisePolicy
+from deephedge.agents.pathwise.deep_hedging import Pathwise, pathwise_loss
+from deephedge.agents.pathwise.policy import PathwisePolicy
 from deephedge.agents.random_state import global_generators
 from deephedge.agents.replay import HedgingReplayBuffer
 from deephedge.baselines import DeltaHedge, OptimalHedge
@@ -65,7 +65,7 @@ def test_the_pathwise_gradient_is_that_of_the_weighted_group_risks(
     episodes = draw(three_steps, variation, 80, generator())
     desk = Desk(three_steps, TORCH, problem.view)
 
-    pathwise_loss(three_steps, episodes, Pathwise(policy, desk), problem.groups).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(desk, episodes, Pathwise(policy, desk), problem.groups).backward()  # type: ignore[no-untyped-call]
     found = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
     policy.zero_grad()
 
