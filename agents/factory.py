@@ -46,6 +46,8 @@ ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 def view_of(scenario: Scenario, settings: AgentSettings) -> View:
     """The view an agent learns through: the scenario's, features spelt out, with its own action.
 
+    What the agent's variation draws and shows joins the features.
+
     Raises:
         ValueError: for a base beside an action map that is built on none.
     """
@@ -55,7 +57,8 @@ def view_of(scenario: Scenario, settings: AgentSettings) -> View:
     action = scenario.view.action if settings.action is None else settings.action
     if settings.base is not None:
         action = _built_on(action, settings.base)
-    return View(features=scenario.features, action=action, reward=reward)
+    view = View(features=scenario.features, action=action, reward=reward)
+    return settings.vary.seen(scenario, view)
 
 
 def _built_on(action: ActionMap, base: Rule) -> ActionMap:
@@ -81,7 +84,7 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
     """
     view = view_of(scenario, settings)
     check_fit(scenario, settings)
-    env = as_sb3_env(scenario, settings.environments, view)
+    env = as_sb3_env(scenario, settings.environments, view, settings.vary)
     kind = ALGORITHMS[settings.algorithm]
     arguments: dict[str, Any] = {
         "learning_rate": _schedule(settings),
@@ -108,9 +111,10 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
 
     Raises:
         ValueError: for continuous actions with DQN, for discrete ones with SAC and its kin, for a
-            P&L that jumps with the holdings with deep hedging.
+            P&L that jumps with the holdings with deep hedging, for what cannot vary.
     """
     algorithm, view = settings.algorithm, view_of(scenario, settings)
+    settings.vary.check(scenario, view)
     if (settings.memory > 0) != (algorithm == "recurrent-ppo") and algorithm not in PATHWISE:
         raise ValueError(
             f"agent {algorithm}: memory {settings.memory}: recurrent-ppo needs cells, deep-hedging "

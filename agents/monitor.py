@@ -13,6 +13,7 @@ from stable_baselines3.common.logger import Figure
 from ..baselines import DeltaHedge
 from ..envs import Episodes, Outcome, Scenario, View, rollout
 from ..envs.objectives import CVaR
+from .group_risk import GroupRisk
 from .policy_figure import policy_figure
 from .policy_hedger import PolicyHedger
 from .sb3_environment import HedgingVecEnv
@@ -29,7 +30,8 @@ class RiskMonitor(BaseCallback):
     SB3's own EvalCallback keeps the best mean reward, which is not the best risk. Theta is refitted
     between rollouts. The policy is judged before it has learned anything, and after each of
     ``evaluations`` equal stretches of the training. After ``patience`` evaluations without a lower
-    risk it stops the training.
+    risk it stops the training. On episodes that vary between groups of paths the risk is
+    `GroupRisk`'s, of ``variants`` in a worst-of set.
 
     Attributes:
         best: the lowest risk so far and the weights that had it.
@@ -44,10 +46,14 @@ class RiskMonitor(BaseCallback):
         evaluations: int = 20,
         patience: int | None = None,
         progress: Progress | None = None,
+        variants: int = 1,
     ) -> None:
         super().__init__()
         self.scenario, self.view, self.episodes = scenario, view, episodes
         self.delta = rollout(scenario, episodes, DeltaHedge())
+        self._risk = scenario.objective.risk
+        if episodes.group is not None:
+            self._risk = GroupRisk(scenario, episodes, -self.delta.pnl, variants).risk
         self.best: tuple[float, dict[str, torch.Tensor]] = (np.inf, {})
         self.risks: list[tuple[int, float]] = []
         self._every, self._due = total_steps / evaluations, 0.0
@@ -78,7 +84,7 @@ class RiskMonitor(BaseCallback):
         training = policy.training
         hedger = PolicyHedger("policy", policy, self.scenario, self.view)
         outcome = rollout(self.scenario, self.episodes, hedger)
-        risk = self.scenario.objective.risk(-outcome.pnl)
+        risk = self._risk(-outcome.pnl)
         self.risks.append((self.num_timesteps, risk))
         self._in_vain = 0 if risk < self.best[0] else self._in_vain + 1
         if risk < self.best[0]:
@@ -106,7 +112,7 @@ class RiskMonitor(BaseCallback):
         self.model.policy.load_state_dict(self.best[1])
 
     def _log(self, outcome: Outcome, risk: float, hedger: PolicyHedger) -> None:
-        delta_risk = self.scenario.objective.risk(-self.delta.pnl)
+        delta_risk = self._risk(-self.delta.pnl)
         values: dict[str, Any] = {
             "risk": risk,
             "best_risk": self.best[0],

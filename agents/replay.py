@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from ..envs import HedgingVectorEnv
+from ..envs.group_terms import Terms
 from ..envs.rewards import RewardStep
 
 
@@ -24,6 +25,9 @@ class HedgingReplayBuffer(ReplayBuffer):
         self._env = hedging_env
         fields = len(RewardStep._fields)
         self.books = np.zeros((self.buffer_size, self.n_envs, fields), dtype=np.float64)
+        self.drawn: NDArray[np.float64] | None = None  # aversion (NaN: not drawn) and group
+        if hedging_env.problem.groups is not None:
+            self.drawn = np.full((self.buffer_size, self.n_envs, 2), np.nan)
 
     def add(
         self,
@@ -38,6 +42,10 @@ class HedgingReplayBuffer(ReplayBuffer):
         assert self._env.reward_step is not None
         for field, value in enumerate(self._env.reward_step):
             self.books[self.pos, :, field] = value
+        if self.drawn is not None:
+            assert self._env.drawn is not None
+            for field, value in enumerate(self._env.drawn):
+                self.drawn[self.pos, :, field] = np.nan if value is None else value
         super().add(obs, next_obs, action, reward, done, infos)
 
     def _get_samples(
@@ -47,15 +55,24 @@ class HedgingReplayBuffer(ReplayBuffer):
         problem = self._env.problem
         books = self.books[batch_inds, at]
         step = RewardStep(*books.T)
-        reward = problem.reward.value(step, problem.objective, problem.theta, problem.ops)
+        objective, theta, scale = self._terms(batch_inds, at)
+        reward = problem.reward.value(step, objective, theta, problem.ops)
         data = (
             self.observations[batch_inds, at],
             self.actions[batch_inds, at],
             self.next_observations[batch_inds, at],
             self.dones[batch_inds, at].reshape(-1, 1),
-            (reward * problem.scale).astype(np.float32).reshape(-1, 1),
+            (reward * scale).astype(np.float32).reshape(-1, 1),
         )
         return ReplayBufferSamples(*[self.to_torch(array) for array in data])
+
+    def _terms(self, batch_inds: NDArray[Any], at: NDArray[Any]) -> Terms:
+        """What the sampled transitions' rewards are measured with now."""
+        problem = self._env.problem
+        if self.drawn is None:
+            return problem.terms(None, None)
+        aversion, group = self.drawn[batch_inds, at].T
+        return problem.terms(None if problem.variation.aversion is None else aversion, group)
 
 
 class ReplayRate(BaseCallback):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from ..envs import HedgingVectorEnv, Scenario, View
+from ..envs import HedgingVectorEnv, Scenario, Variation, View
 
 # One shared read-only info where an episode goes on: no Python object per environment and step.
 _NOTHING = MappingProxyType[str, Any]({})
@@ -110,18 +110,20 @@ def as_sb3_env(
     scenario: str | Scenario | HedgingVectorEnv,
     num_envs: int | None = None,
     view: View | None = None,
+    variation: Variation | None = None,
 ) -> HedgingVecEnv:
     """A VecEnv for any SB3 algorithm, from a preset's name, a scenario or a vector environment.
 
     Raises:
-        ValueError: for ``num_envs`` or a ``view`` beside a vector environment, which has its own.
+        ValueError: for ``num_envs``, a ``view`` or a ``variation`` beside a vector environment,
+            which has its own.
     """
     if not isinstance(scenario, HedgingVectorEnv):
         count = DEFAULT_ENVS if num_envs is None else num_envs
-        return HedgingVecEnv(HedgingVectorEnv(count, scenario, view))
-    if num_envs is not None or view is not None:
+        return HedgingVecEnv(HedgingVectorEnv(count, scenario, view, variation=variation))
+    if num_envs is not None or view is not None or variation is not None:
         raise ValueError(
-            f"num_envs {num_envs} and view {view} beside a vector environment, which has its own: "
-            "leave them out, or give its scenario"
+            f"num_envs {num_envs}, view {view} and variation {variation} beside a vector "
+            "environment, which has its own: leave them out, or give its scenario"
         )
     return HedgingVecEnv(scenario)

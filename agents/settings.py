@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from ..envs import Variation
 from ..envs.action import ActionMap
 from ..envs.part import Part
 from ..envs.presets import read_yaml
@@ -49,6 +50,7 @@ class AgentSettings(Part):
             noisy policy from the midst of a training looks better than the last.
         patience: evaluations on the validation paths without a lower risk after which training
             stops; null: never.
+        vary: what differs between training paths; nothing by default.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -75,6 +77,7 @@ class AgentSettings(Part):
     log_std_end: float = -4.0
     validation: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] | None = None
+    vary: Variation = Variation()
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @field_validator("algorithm")

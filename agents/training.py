@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from ..envs import Scenario, View, simulate
+from ..envs import Scenario, View, draw
 from ..envs.stream import Role, generator_of, stream_of
 from .exploration import FallingNoise
 from .factory import ON_POLICY, make_model, view_of
@@ -36,7 +36,8 @@ class Trained:
         hedger: plays the policy that had the lowest validation risk.
         settings: how the algorithm was set up.
         view: what the policy sees and how it acts.
-        risks: environment steps and validation risk, in the order of training.
+        risks: environment steps and validation risk, in the order of training; of an agent that
+            was trained on varied episodes what `GroupRisk` says of them.
         risk: the lowest of them.
     """
 
@@ -76,10 +77,13 @@ def train_agent(
     )
     validation = generator_of(stream_of(seed, Role.VALIDATION))
     paths = VALIDATION_PATHS * settings.validation
-    episodes = simulate(scenario, paths, validation, torch.float64)
+    episodes = draw(scenario, settings.vary, paths, validation, torch.float64)
     view = view_of(scenario, settings)
     monitor = RiskMonitor(
-        scenario, view, episodes, settings.steps, patience=settings.patience, progress=progress
+        *(scenario, view, episodes, settings.steps),
+        patience=settings.patience,
+        progress=progress,
+        variants=settings.vary.variants,
     )
     with global_generators(policy_seed):
         model = make_model(scenario, settings, path_seed)

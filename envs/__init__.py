@@ -8,6 +8,7 @@ from .hedger import Hedger, Known
 from .presets import ScenarioError, dump_scenario, load_scenario, parse_scenario, preset_names
 from .rollout import Outcome, rollout
 from .scenario import Hedge, Scenario
+from .variation import Variation, draw
 from .vector_environment import HedgingVectorEnv
 from .view import View
 
@@ -26,7 +27,9 @@ __all__ = [
     "TradingDaysCalendar",
     "TradingHoursCalendar",
     "UniformCalendar",
+    "Variation",
     "View",
+    "draw",
     "dump_scenario",
     "load_scenario",
     "mark",

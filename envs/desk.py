@@ -114,7 +114,9 @@ class Desk:
             stopped = after.wealth <= -self.loss_limit
         if self.loss_limit is not None or (self.liquidate and last is not False):
             ends = (stopped | last) if self.liquidate else stopped
-            closed, closing = close(after, period.next_price, period.next_mark, self.costs, ops)
+            closed, closing = close(
+                *(after, period.next_price, period.next_mark, self.costs, ops, period.cost_level)
+            )
             after = _select(ends, closed, after, ops)
             entries = _merge(ends, entries, closing, ops)
         return Dealt(after, entries, requested, held, stopped)

@@ -14,6 +14,7 @@ from .ledger import Account
 from .namespace import SCALAR
 from .scenario import Scenario
 from .stream import EpisodeStream
+from .variation import Variation
 from .view import View
 
 Observation = NDArray[np.float32]
@@ -54,7 +55,8 @@ class HedgingEnv(gym.Env[Observation, Any]):
 
     ## Arguments
     `scenario`: a preset's name, a YAML file or a `Scenario`; `view` replaces the scenario's own;
-    `render_mode` is `ansi` (a blotter line) or `rgb_array` (a picture of the episode).
+    `render_mode` is `ansi` (a blotter line) or `rgb_array` (a picture of the episode); `variation`
+    draws aversion, costs or market anew for every group of paths.
 
     ## Version history
     v0: first release.
@@ -67,11 +69,12 @@ class HedgingEnv(gym.Env[Observation, Any]):
         scenario: str | Scenario = "short-call-jumps",
         view: View | None = None,
         render_mode: str | None = None,
+        variation: Variation | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = ", ".join(self.metadata["render_modes"])
             raise ValueError(f"render_mode {render_mode!r}: choose one of {modes}")
-        self.problem = LearningProblem(scenario, view, SCALAR)
+        self.problem = LearningProblem(scenario, view, SCALAR, variation)
         self.scenario = self.problem.scenario
         self.observation_space = self.problem.observation_space  # type: ignore[assignment]
         self.action_space = self.problem.action_space
@@ -100,7 +103,8 @@ class HedgingEnv(gym.Env[Observation, Any]):
         self._stream.release(self._episode)
         self._tape = self._stream.single(self._episode)
         self._account = self._desk.open(self._tape)
-        self._t, self._level = 0, self.problem.level(0.0, 0.0)
+        self._terms = self.problem.terms_of(self._tape)
+        self._t, self._level = 0, self.problem.level(0.0, 0.0, self._terms)
         self._traded = self._cost = 0.0
         info = self._info(self._account, 0.0, self._account.wealth, 0.0)
         self.history = [info] if self.render_mode else []
@@ -122,12 +126,12 @@ class HedgingEnv(gym.Env[Observation, Any]):
         account, entries = dealt.account, dealt.entries
         terminated = final or bool(dealt.stopped)
         cash = account.wealth if terminated else account.cash
-        level = self.problem.level(account.wealth, cash)
+        level = self.problem.level(account.wealth, cash, self._terms)
         books = None
         if tape.reference is not None:
             start = (before.wealth, before.cash) if t else (0.0, 0.0)
             books = self.problem.books(start, (account.wealth, cash), dealt, tape, t, terminated)
-        reward = self.problem.earned(level - self._level, books)
+        reward = self.problem.earned(level - self._level, books, self._terms)
         self._account, self._level, self._t = account, level, t + 1
         self._cost += entries.cost
         self._traded += entries.traded

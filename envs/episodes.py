@@ -50,6 +50,10 @@ class Episodes:
         premium: cash received at time 0, ``[N]``.
         expected: ``E[arrival_{t+1}] / price_t`` of each delta-one instrument, ``[T, 1 or N]``;
             null where the market cannot tell.
+        aversion: the objective's on each path, 1 / money, ``[1, N]``; null where all have the
+            scenario's own.
+        cost_level: what every cost is multiplied by, ``[1, N]``; null where by nothing.
+        group: whose draw a path has, ``[1, N]``; null where nothing varies.
     """
 
     contract: Contract
@@ -79,6 +83,9 @@ class Episodes:
     latents: dict[str, X]
     premium: X
     expected: tuple[X | None, ...]
+    aversion: X | None = None
+    cost_level: X | None = None
+    group: X | None = None
 
     @property
     def steps(self) -> int:

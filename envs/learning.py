@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from .action import DiscreteAction
 from .desk import Dealt, Desk
-from .episodes import simulate
-from .hedger import Known
+from .group_terms import GroupTerms, Terms, pilot_losses
 from .namespace import Namespace, X
-from .objectives import Theta
 from .observation import BOUND, columns
 from .presets import load_scenario
 from .rewards import PairedReward, RewardStep
-from .rollout import rollout
 from .scenario import Scenario
-from .stream import EpisodeStream, generator_of
+from .stream import EpisodeStream
 from .tape import At, Tape
+from .variation import Variation
 from .view import View
-
-PILOT_PATHS = 4096
 
 
 class LearningProblem:
     """A scenario seen through a view.
 
     Rewards are divided by the scenario's money scale. ``theta``, the parameter of the pointwise
-    loss, starts at that of a delta hedge and is fixed until `refit`.
+    loss, starts at that of a delta hedge and is fixed until `refit`. Where a ``variation`` draws
+    each group of paths differently, ``groups`` has what theirs are measured with.
     """
 
-    def __init__(self, scenario: str | Scenario, view: View | None, ops: Namespace) -> None:
+    def __init__(
+        self,
+        scenario: str | Scenario,
+        view: View | None,
+        ops: Namespace,
+        variation: Variation | None = None,
+    ) -> None:
         if isinstance(scenario, str):
             scenario = load_scenario(scenario)
         self.scenario, self.ops = scenario, ops
+        self.variation = Variation() if variation is None else variation
+        if self.variation:
+            view = self.variation.seen(scenario, scenario.view if view is None else view)
+            self.variation.check(scenario, view)
         self.desk = Desk(scenario, ops, view)
         self.view = self.desk.view
         self.reward, self.objective = self.view.reward, scenario.objective
         self.scale = 1.0 / self.desk.contract.scale
-        self.theta = pilot_theta(scenario) if self.reward.uses_theta(self.objective) else ()
+        uses_theta = self.reward.uses_theta(self.objective)
+        self.theta = self.objective.theta(pilot_losses(scenario)) if uses_theta else ()
         self.check_trainable()
         base = self.view.action.built_on
         reason = None if base is None else base.refusal(scenario)
         if base is not None and reason is not None:
             raise ValueError(f"base {base.name!r}: {reason}")
+        self.groups: GroupTerms | None = None
+        if self.variation:
+            self.groups = GroupTerms(scenario, self.variation, self.scale, uses_theta=uses_theta)
 
     def check_trainable(self) -> None:
         """Refuse an objective that has no pointwise loss, before the first step.
@@ -58,9 +67,20 @@ class LearningProblem:
         """
         self.level(0.0, 0.0)
 
-    def level(self, wealth: X, cash: X) -> X:
+    def terms(self, aversion: X | None, group: X | None) -> Terms:
+        """What paths of these aversions and groups are measured with; of null ones, all alike."""
+        if group is None or self.groups is None:
+            return Terms(self.objective, self.theta, self.scale)
+        return self.groups.at(aversion, group)
+
+    def terms_of(self, tape: Tape) -> Terms | None:
+        """The terms of a tape's paths; null where they are `terms` of null."""
+        return None if tape.group is None else self.terms(*tape.drawn)
+
+    def level(self, wealth: X, cash: X, terms: Terms | None = None) -> X:
         """The number whose change is rewarded."""
-        return self.reward.level(wealth, cash, self.objective, self.theta, self.ops)
+        objective, theta, _ = terms or (self.objective, self.theta, self.scale)
+        return self.reward.level(wealth, cash, objective, theta, self.ops)
 
     def stream(self, environments: int, entropy: int) -> EpisodeStream:
         """The episodes that ``environments`` environments play."""
@@ -70,6 +90,7 @@ class LearningProblem:
             self.desk.features,
             environments,
             seed,
+            self.variation,
             paired=paired,
             base=self.view.action.built_on,
         )
@@ -102,16 +123,24 @@ class LearningProblem:
             surprise=surprise,
         )
 
-    def earned(self, change: X, books: RewardStep | None) -> X:
+    def earned(self, change: X, books: RewardStep | None, terms: Terms | None = None) -> X:
         """The scaled reward of a step that changed the level; a paired one needs its books."""
+        objective, theta, scale = terms or (self.objective, self.theta, self.scale)
         reward = self.reward.earned(change)
         if books is not None and isinstance(self.reward, PairedReward):
-            reward = reward - self.reward.luck(books, self.objective, self.theta, self.ops)
-        return reward * self.scale
+            reward = reward - self.reward.luck(books, objective, theta, self.ops)
+        return reward * scale
 
-    def refit(self, losses: NDArray[np.float64]) -> None:
+    @property
+    def least(self) -> int:
+        """The losses that a refit needs at least."""
+        return 1 if self.groups is None else self.groups.least
+
+    def refit(self, losses: NDArray[np.float64], group: NDArray[np.float64] | None = None) -> None:
         """Set theta to that of the latest losses ``[N]``; only between rollouts."""
-        if self.reward.uses_theta(self.objective) and len(losses):
+        if self.groups is not None and group is not None:
+            self.groups.refit(losses, group)
+        elif self.reward.uses_theta(self.objective) and len(losses):
             self.theta = self.objective.theta(losses)
 
     @property
@@ -146,27 +175,3 @@ class LearningProblem:
         if not isinstance(action, DiscreteAction):
             return None
         return action.table(self.desk.contract.instruments)
-
-
-class _DeltaNeutral:
-    """Holds what is delta-neutral and no option: only to find where losses lie."""
-
-    name = "pilot"
-
-    def start(self, n: int) -> None:
-        return None
-
-    def act(self, known: Known, state: None) -> tuple[X, None]:
-        holding = np.zeros((len(known.neutral), known.contract.instruments))
-        holding[:, known.contract.options :] = known.neutral
-        return holding, None
-
-
-@lru_cache(maxsize=64)
-def pilot_theta(scenario: Scenario) -> Theta:
-    """Theta of the losses of a delta hedge on 4,096 paths of a fixed seed."""
-    generator = generator_of(np.random.SeedSequence(0))
-    outcome = rollout(
-        scenario, simulate(scenario, PILOT_PATHS, generator, torch.float64), _DeltaNeutral()
-    )
-    return scenario.objective.theta(-outcome.pnl)

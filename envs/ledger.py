@@ -35,6 +35,7 @@ class Period(NamedTuple):
     cash_flow: X | None  # cash the position pays at t+1 (signed), null when none does on any path
     next_mark: X  # the position's mark at t+1, after that cash flow
     settles: tuple[X, ...] | None  # whether each instrument settles at t+1, null when none does
+    cost_level: X | None = None  # what every cost is multiplied by, null when by nothing
 
 
 class Entries(NamedTuple):
@@ -75,10 +76,13 @@ def trade_to(
     price: tuple[X, ...],
     costs: Sequence[Sequence[Cost]],
     ops: Namespace,
+    level: X | None,
 ) -> tuple[X, X, tuple[X, ...]]:
     """Move the holdings to ``target`` at mid ``price``: ``(cash, cost, trade)`` afterwards."""
     trade = tuple(map(sub, target, account.holding))
     cost = ordered_sum([total_cost(costs[k], d, price[k], ops) for k, d in enumerate(trade)])
+    if level is not None:
+        cost = level * cost
     return account.cash - worth(trade, price) - cost, cost, trade
 
 
@@ -94,7 +98,7 @@ def step(
     Evidence: the identity P&L = premium + gains + carry + interest - costs + cash flows, to 1e-9,
     in tests/envs/test_ledger.py.
     """
-    cash, cost, trade = trade_to(account, target, period.price, costs, ops)
+    cash, cost, trade = trade_to(account, target, period.price, costs, ops, period.cost_level)
     interest = carry = cash_flow = 0.0
     if period.growth is not None:
         interest = cash * period.growth
@@ -123,10 +127,11 @@ def close(
     mark: X,
     costs: Sequence[Sequence[Cost]],
     ops: Namespace,
+    level: X | None = None,
 ) -> tuple[Account, Entries]:
-    """Sell every holding at ``price`` less cost and close the position out at its ``mark``."""
+    """Sell every holding at ``price`` less ``level`` costs; the position goes at its ``mark``."""
     nothing = tuple([0.0 * h for h in account.holding])
-    cash, cost, trade = trade_to(account, nothing, price, costs, ops)
+    cash, cost, trade = trade_to(account, nothing, price, costs, ops, level)
     cash = cash + mark
     pnl, traded = cash - account.wealth, worth(map(ops.abs, trade), price)
     return Account(cash, nothing, cash), Entries(pnl, 0.0, 0.0, 0.0, cost, mark, traded, trade)

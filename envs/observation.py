@@ -82,6 +82,14 @@ class Visible(Protocol):
         """States that only the model knows, ``[T+1, N]`` each."""
 
     @property
+    def aversion(self) -> Tensor | None:
+        """The objective's on each path, ``[1, N]``; null where all have the contract's."""
+
+    @property
+    def cost_level(self) -> Tensor | None:
+        """What every cost is multiplied by, ``[1, N]``; null where by nothing."""
+
+    @property
     def contract(self) -> Contract:
         """The constants that scale the features."""
 
@@ -100,6 +108,8 @@ class Contract:
         steps: decision dates in it.
         options: how many of the hedge instruments are listed options (they come first).
         assets: the asset of each hedge instrument.
+        aversion: the objective's, 1 / money; null where it has none.
+        trade_cost: of trading the size once in the first delta-one instrument at time 0, money.
     """
 
     spots: tuple[float, ...]
@@ -111,6 +121,8 @@ class Contract:
     steps: int
     options: int
     assets: tuple[int, ...]
+    aversion: float | None = None
+    trade_cost: float = 0.0
 
     @property
     def spot(self) -> float:
@@ -182,6 +194,18 @@ def _step_length(v: Visible) -> Tensor:
 def _jump(v: Visible) -> Tensor:
     assert v.jump is not None  # a scenario refuses the feature in a market that does not jump
     return v.jump * 10
+
+
+def _aversion(v: Visible) -> Tensor:
+    own = v.contract.aversion
+    assert own is not None  # a scenario refuses the feature where the objective has none
+    drawn = torch.full_like(v.times[:1], own) if v.aversion is None else v.aversion
+    return 0.5 * torch.log(drawn * v.contract.scale)
+
+
+def _cost_level(v: Visible) -> Tensor:
+    drawn = torch.ones_like(v.times[:1]) if v.cost_level is None else v.cost_level
+    return 0.5 * torch.log(drawn * (v.contract.trade_cost / v.contract.scale))
 
 
 def _log_ratio(values: Tensor, scale: float | Tensor) -> Tensor:
@@ -265,6 +289,12 @@ FEATURES: dict[str, Feature] = {
         "1",
         lambda v: _log_ratio(v.latents["alpha"], v.latents["alpha"][:1]),
         "alpha",
+    ),
+    "aversion": Feature(
+        "half the log of the objective's aversion times the money scale", "1", _aversion
+    ),
+    "cost_level": Feature(
+        "half the log of the cost of trading the size once over the money scale", "1", _cost_level
     ),
     "regime": Feature(
         "the number of the regime, from 0 (latent)", "1", lambda v: v.latents["regime"], "regime"

@@ -63,10 +63,21 @@ def load_scenario(name: str | Path, overrides: Mapping[str, str] | None = None) 
     scenario = parse_scenario(read_yaml(_text(str(name)), str(name)), str(name))
     if not overrides:
         return scenario
-    tree = read_yaml(dump_scenario(scenario), str(name))  # whole: a default's key can be set too
-    for key, value in overrides.items():
-        _override(tree, key, _parse(value, key))
-    return parse_scenario(tree, str(name))
+    return changed(scenario, {key: parsed(value, key) for key, value in overrides.items()}, name)
+
+
+def changed(
+    scenario: Scenario, changes: Mapping[str, Any], source: str | Path | None = None
+) -> Scenario:
+    """The scenario with other values at some ``key.path``s.
+
+    Raises:
+        ScenarioError: as `load_scenario`, and for a scenario that cannot be saved.
+    """
+    tree = plain(scenario)  # whole: a default's key can be set too
+    for key, value in changes.items():
+        _override(tree, key, value)
+    return parse_scenario(tree, str(scenario.name if source is None else source))
 
 
 def parse_scenario(tree: Any, source: str = "scenario") -> Scenario:
@@ -87,14 +98,19 @@ def dump_scenario(scenario: Scenario) -> str:
     Raises:
         ScenarioError: for a scenario with a part that is Python only, such as a callable.
     """
+    return dump_yaml(plain(scenario))
+
+
+def plain(scenario: Scenario) -> dict[str, Any]:
+    """The whole scenario as plain data; errors as in `dump_scenario`."""
     try:
-        data = json.loads(scenario.model_dump_json())
+        data: dict[str, Any] = json.loads(scenario.model_dump_json())
     except PydanticSerializationError as error:
         raise ScenarioError(
             f"scenario {scenario.name!r} runs but cannot be saved: a part of it exists in Python "
             f"only ({error})"
         ) from None
-    return dump_yaml(data)
+    return data
 
 
 def dump_yaml(tree: Any) -> str:
@@ -116,13 +132,18 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     Raises:
         ScenarioError: when it is not YAML, or not a mapping.
     """
-    tree = _parse(text, source)
+    tree = parsed(text, source)
     if not isinstance(tree, dict):
         raise ScenarioError(f"{source}: a mapping of keys was expected, not {type(tree).__name__}")
     return tree
 
 
-def _parse(text: str, source: str) -> Any:
+def parsed(text: str, source: str) -> Any:
+    """The value of a piece of YAML, such as ``0.3``.
+
+    Raises:
+        ScenarioError: when it is not YAML.
+    """
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

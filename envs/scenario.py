@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from .action import DiscreteAction
 from .calendar import Calendar
 from .constraints import Limits
-from .costs import Cost
+from .costs import Cost, total_cost
 from .instruments import (
     Basket,
     Call,
@@ -28,6 +28,7 @@ from .instruments import (
     RolledOption,
 )
 from .markets import Market
+from .namespace import SCALAR
 from .objectives import Objective
 from .observation import FEATURES, Contract
 from .part import Part
@@ -229,6 +230,11 @@ class Scenario(Part):
         """
         exposed = [*self.market.latents, *(["jump"] if self.market.jumps else [])]
         for name in view.features or ():
+            if name == "aversion" and self.contract.aversion is None:
+                raise ValueError(
+                    f"view.features: 'aversion' with the objective {self.objective.label}, which "
+                    "has no objective.aversion: drop the feature"
+                )
             latent = FEATURES[name].latent if name in FEATURES else None
             if latent is not None and latent not in exposed:
                 raise ValueError(
@@ -279,7 +285,15 @@ class Scenario(Part):
             steps=len(self.calendar.decisions),
             options=len(self.hedges) - len(self.delta_ones),
             assets=tuple(instrument.written_on for instrument in instruments),
+            aversion=getattr(self.objective, "aversion", None),
+            trade_cost=self._trade_cost,
         )
+
+    @property
+    def _trade_cost(self) -> float:
+        first = next(hedge for hedge in self.hedges if isinstance(hedge.instrument, DeltaOne))
+        spot = self.market.spots[first.instrument.written_on]
+        return float(total_cost(first.costs, self.position.size, spot, SCALAR))
 
     @property
     def features(self) -> tuple[str, ...]:

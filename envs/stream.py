@@ -9,11 +9,11 @@ from enum import IntEnum
 import numpy as np
 import torch
 
-from .episodes import simulate
 from .hedger import base_edges
 from .rule import Rule
 from .scenario import Scenario
 from .tape import Tape
+from .variation import Variation, draw
 
 LEAST_PATHS = 1024  # a block at least: array operations on fewer paths are all overhead
 MOST_BLOCKS = 64  # kept at a time; beyond that a block that is asked for again is drawn again
@@ -56,12 +56,14 @@ class EpisodeStream:
         features: tuple[str, ...],
         environments: int,
         seed: np.random.SeedSequence,
+        variation: Variation | None = None,
         *,
         paired: bool = False,
         base: Rule | None = None,
     ) -> None:
         self._scenario, self._features, self._n = scenario, features, environments
         self._paired, self._base = paired, base
+        self._variation = Variation() if variation is None else variation
         self._seed = seed
         self._per_block = -(-LEAST_PATHS // environments)
         self._blocks: OrderedDict[int, Tape] = OrderedDict()
@@ -88,7 +90,9 @@ class EpisodeStream:
                 self._seed.entropy, spawn_key=(*self._seed.spawn_key, index)
             )
             paths = self._per_block * self._n
-            episodes = simulate(self._scenario, paths, generator_of(seed), torch.float32)
+            episodes = draw(
+                self._scenario, self._variation, paths, generator_of(seed), torch.float32
+            )
             tape = Tape.of(episodes, self._features, paired=self._paired)
             if self._base is not None:
                 edges = base_edges(self._base, self._scenario, episodes)

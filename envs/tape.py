@@ -17,7 +17,7 @@ from .namespace import X
 At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clocks differ
 _DATED = (
     *("spot", "price", "arrival", "mark", "cash_flow", "growth", "carry", "delta", "option_delta"),
-    *("gamma", "vega", "expected", "reference", "base"),
+    *("gamma", "vega", "expected", "reference", "base", "aversion", "cost_level", "group"),
 )
 
 
@@ -53,6 +53,9 @@ class Tape:
     features: X | None
     expected: tuple[X | None, ...]  # E[arrival_{t+1}] / price_t of each delta-one instrument
     reference: X | None  # the wealth of a frictionless delta hedge
+    aversion: X | None  # one row for all dates, as the next two
+    cost_level: X | None
+    group: X | None
     base: tuple[tuple[X, X], ...] | None = None  # what actions are built on (`base_edges`)
 
     @staticmethod
@@ -149,6 +152,7 @@ class Tape:
             cash_flow=self.cash_flow[after],
             next_mark=self.mark[after],
             settles=_by_path(self.settles, at[0] + 1) if self.expires else None,
+            cost_level=None if self.cost_level is None else self.cost_level[0][at[1]],
         )
 
     def all_periods(self) -> Period:
@@ -162,6 +166,7 @@ class Tape:
             cash_flow=flows,
             next_mark=self.mark[1:],
             settles=None,
+            cost_level=self.cost_level,
         )
 
     @cached_property
@@ -178,9 +183,16 @@ class Tape:
             [flow if pays else None for flow, pays in flows],
             self.mark[1:],
             self.settles[1:] if self.expires else nothing,
+            nothing if self.cost_level is None else repeat(self.cost_level[0]),
             strict=False,
         )
         return list(map(Period._make, entries))
+
+    @property
+    def drawn(self) -> tuple[X | None, X | None]:
+        """The aversion and the group of each path, ``[N]``, or of the one; null where alike."""
+        aversion, group = self.aversion, self.group
+        return None if aversion is None else aversion[0], None if group is None else group[0]
 
     def surprise(self, at: At, j: int) -> X | None:
         """How far a delta-one instrument moves over (t, t+1] beyond what is expected, if known."""
@@ -277,4 +289,9 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
         features=features,
         expected=tuple(None if e is None else convert(e) for e in episodes.expected),
         reference=None,
+        **{
+            name: None if value is None else convert(value)
+            for name in ("aversion", "cost_level", "group")
+            for value in [getattr(episodes, name)]
+        },
     )

@@ -62,6 +62,8 @@ def _booked(desk: Desk, tape: Tape, held: tuple[Tensor, ...]) -> Tensor:
     total = received + cash.sum(0)
     wealth: Tensor = total + worth(last, price) + tape.mark[-1]
     if desk.liquidate:
-        closed, _ = close(Account(total, last, wealth), price, tape.mark[-1], desk.costs, desk.ops)
+        level = None if tape.cost_level is None else tape.cost_level[0]
+        account = Account(total, last, wealth)
+        closed, _ = close(account, price, tape.mark[-1], desk.costs, desk.ops, level)
         wealth = closed.wealth
     return wealth

@@ -18,6 +18,7 @@ from .rewards import RewardStep
 from .scenario import Scenario
 from .stream import EpisodeStream
 from .tape import At
+from .variation import Variation
 from .view import View
 
 Array = NDArray[Any]
@@ -31,7 +32,9 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
 
     Autoreset is SAME_STEP: at the end of an episode the observation is the next one's first, the
     old one's last is in ``info["final_obs"]``, its last info in ``info["final_info"]``. With one
-    environment and one seed both faces agree bit for bit (tests/envs/test_faces.py).
+    environment and one seed both faces agree bit for bit (tests/envs/test_faces.py). With a
+    ``variation`` the paths differ in aversion, costs or market; what is drawn and observed joins
+    the features.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -45,12 +48,13 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         scenario: str | Scenario = "short-call-jumps",
         view: View | None = None,
         render_mode: str | None = None,
+        variation: Variation | None = None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs {num_envs}: at least 1")
         if render_mode is not None:
             raise ValueError(f"render_mode {render_mode!r}: the vector environment has none")
-        self.problem = LearningProblem(scenario, view, NUMPY)
+        self.problem = LearningProblem(scenario, view, NUMPY, variation)
         self.scenario = self.problem.scenario
         self.num_envs, self.render_mode = num_envs, None
         self.single_observation_space = self.problem.observation_space
@@ -63,6 +67,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._stream: EpisodeStream | None = None
         self._finished: deque[Array] = deque(maxlen=KEPT_ENDINGS)
         self.reward_step: RewardStep | None = None
+        self.drawn: tuple[Array | None, ...] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -92,9 +97,10 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._tape, self._next = self._stream.episode(self._next), self._next + 1
         self._account = self._desk.open(self._tape)
         self._t: int | Array = 0
+        self._terms = self.problem.terms_of(self._tape)
         zero = np.zeros(self.num_envs)
         self._before = self._before_cash = zero  # before the deal
-        self._level = np.broadcast_to(self.problem.level(zero, zero), self.num_envs)
+        self._level = np.broadcast_to(self.problem.level(zero, zero, self._terms), self.num_envs)
         self._cost, self._traded, self._returned = zero, zero, zero
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -117,14 +123,17 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             terminated = terminated | dealt.stopped
         ended = bool(terminated.any())
         cash = np.where(terminated, account.wealth, account.cash) if ended else account.cash
-        level = self.problem.level(account.wealth, cash)
+        level = self.problem.level(account.wealth, cash, self._terms)
         books = self.problem.books(
             (self._before, self._before_cash), (account.wealth, cash), dealt, tape, at, terminated
         )
-        reward = self.problem.earned(level - self._level, books)
+        reward = self.problem.earned(level - self._level, books, self._terms)
         self._count(entries, reward)
         pnl = account.wealth - self._before
         self.reward_step = books
+        if self._terms is not None:
+            # Copies: where clocks differ a restart overwrites the tape.
+            self.drawn = tuple(None if row is None else row.copy() for row in tape.drawn)
         self._account, self._level = account, level
         self._before, self._before_cash = account.wealth, account.cash
         self._t = self._t + 1
@@ -132,7 +141,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         observation = self._observe()
         if ended:
             info = self._final_info(info, terminated, observation)
-            self._finished.append(-account.wealth[terminated])
+            self._finished.append(self._ended(account.wealth, terminated))
             observation = self._restart(terminated, observation)
         return observation, reward, terminated, np.zeros(self.num_envs, dtype=bool), info
 
@@ -141,10 +150,17 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
 
         Call it between rollouts only: within one, theta must stand still for rewards to telescope.
         """
-        if sum(map(len, self._finished)) >= max(least, 1):
-            self.problem.refit(np.concatenate(list(self._finished)))
+        kept = list(self._finished)
+        if sum(losses.shape[-1] for losses in kept) >= max(least, self.problem.least):
+            self.problem.refit(*np.atleast_2d(np.concatenate(kept, axis=-1)))
             self._finished.clear()
-            self._level = self.problem.level(self._before, self._before_cash)
+            self._terms = self.problem.terms_of(self._tape)
+            self._level = self.problem.level(self._before, self._before_cash, self._terms)
+
+    def _ended(self, wealth: Array, ended: Array) -> Array:
+        """The losses where an episode has ended ``[n]``, or these and their groups ``[2, n]``."""
+        group, losses = self._tape.group, -wealth[ended]
+        return losses if group is None else np.stack([losses, group[0][ended]])
 
     def _at(self) -> At:
         return self._t if isinstance(self._t, int) else (self._t, self._all)
@@ -225,6 +241,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         assert self._stream is not None and isinstance(self._t, np.ndarray)
         self._stream.release(int(self._episodes.min()))
         self._lay_out(which)
+        self._terms = self.problem.terms_of(self._tape)
         self._t = np.where(ended, 0, self._t)
         opened = self._desk.open(self._tape)
         zero = np.zeros(self.num_envs)
@@ -235,7 +252,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         )
         self._before = np.where(ended, 0.0, self._before)
         self._before_cash = np.where(ended, 0.0, self._before_cash)
-        self._level = np.where(ended, self.problem.level(zero, zero), self._level)
+        self._level = np.where(ended, self.problem.level(zero, zero, self._terms), self._level)
         self._cost, self._traded, self._returned = (
             np.where(ended, 0.0, total) for total in (self._cost, self._traded, self._returned)
         )
@@ -267,6 +284,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             "episodes": self._episodes.copy() if parted else None,
             "account": tuple(self._account),
             "theta": self.problem.theta,
+            "groups": None if self.problem.groups is None else self.problem.groups.state(),
             "finished": list(self._finished),
             **{name: getattr(self, name) for name in _BOOKS},
         }
@@ -276,13 +294,16 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self.np_random.bit_generator.state = state["generator"]
         self._entropy, self._next = state["entropy"], state["next"]
         self._account, self.problem.theta = Account(*state["account"]), state["theta"]
+        if self.problem.groups is not None:
+            self.problem.groups.restore(state["groups"])
         self._finished = deque(state["finished"], maxlen=KEPT_ENDINGS)
         for name in _BOOKS:
             setattr(self, name, state[name])
         self._stream = self.problem.stream(self.num_envs, self._entropy)
         if state["episodes"] is None:
             self._tape = self._stream.episode(self._next - 1)
-            return
-        self._episodes = state["episodes"]
-        self._tape = self._stream.episode(int(self._episodes.min())).copy()
-        self._lay_out(self._all)
+        else:
+            self._episodes = state["episodes"]
+            self._tape = self._stream.episode(int(self._episodes.min())).copy()
+            self._lay_out(self._all)
+        self._terms = self.problem.terms_of(self._tape)

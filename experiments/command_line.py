@@ -57,6 +57,7 @@ from .runs import (
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
+from .variation_options import Vary, WorstOf, setting_changes
 
 app = typer.Typer(
     add_completion=False,
@@ -128,6 +129,8 @@ def train(
         ),
     ] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -141,9 +144,9 @@ def train(
         raise ValueError("Missing argument 'SCENARIO': give one, or --resume RUN")
     else:
         problem = named_scenario(scenario, sets)
-        settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
-        name = f"{folder_name(problem.name)}-{folder_name(Path(agent).stem)}-{seed}"
-        folder = out or free_folder(Path("runs") / name)
+        settings = agent_settings(agent, **setting_changes(steps, vary, worst_of))
+        parts = (folder_name(problem.name), folder_name(Path(agent).stem), str(seed))
+        folder = out or free_folder(Path("runs") / "-".join(parts))
         refuse_existing(folder)  # what is kept below is then of this work
         training = partial(train_run, folder, problem, settings, seed)
     with _kept(folder):
@@ -209,22 +212,21 @@ def compare_(
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="The folder, a new one.")] = None,
     paths: Paths = 100_000,
+    vary: Vary = None,
+    worst_of: WorstOf = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
     problems = [named_scenario(name, sets) for name in scenario]
-    changes = {} if steps is None else {"steps": steps}
-    settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
-    name = "-".join(folder_name(problem.name) for problem in problems)
-    folder = out or free_folder(Path("runs") / name)
+    new = setting_changes(steps, vary, worst_of)
+    settings = [agent_settings(each, **new) for each in agent or ["ppo"]]
+    folder = out or free_folder(Path("runs") / "-".join(folder_name(p.name) for p in problems))
     refuse_existing(folder)  # what is kept below is then of this work
     with _kept(folder), _watch(paths) as watch:
         evaluations = compare(
-            problems,
-            settings,
-            folder,
+            *(problems, settings, folder),
             seeds=range(seed, seed + seeds),
             paths=paths,
             evaluation_seed=seed,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -14,11 +15,13 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor, nn
 
-from ...envs import Episodes, Known, Scenario, simulate
+from ...envs import Episodes, Known, Scenario, draw
 from ...envs.desk import Desk
+from ...envs.group_terms import GroupTerms
 from ...envs.namespace import TORCH
 from ...envs.stream import Role, generator_of, stream_of
 from ...envs.terminal_wealth import terminal_wealth
+from ...envs.variation import with_aversion
 from ..random_state import global_generators
 from ..sb3_environment import HedgingVecEnv
 from .policy import PathwisePolicy
@@ -121,14 +124,17 @@ class DeepHedging(BaseAlgorithm):
         return self
 
     def _fresh_episodes(self, scenario: Scenario) -> Episodes:
+        assert isinstance(self.env, HedgingVecEnv)
         stream = stream_of(self.seed or 0, Role.TRAINING, self._n_updates)
-        return simulate(scenario, self.n_envs, generator_of(stream, self.device), torch.float32)
+        generator, variation = generator_of(stream, self.device), self.env.env.problem.variation
+        return draw(scenario, variation, self.n_envs, generator, torch.float32)
 
     def _update(self, episodes: Episodes, desk: Desk) -> Any:
         """One step of the optimiser; the actions played, ``[T width, N]``."""
         self.policy.set_training_mode(True)
         hedger = Pathwise(self.policy, desk)
-        loss = pathwise_loss(desk, episodes, hedger)
+        assert isinstance(self.env, HedgingVecEnv)
+        loss = pathwise_loss(desk, episodes, hedger, self.env.env.problem.groups)
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -178,14 +184,33 @@ class Pathwise:
         return targets, state
 
 
-def pathwise_loss(desk: Desk, episodes: Episodes, hedger: Pathwise) -> Tensor:
+def pathwise_loss(
+    desk: Desk, episodes: Episodes, hedger: Pathwise, groups: GroupTerms | None = None
+) -> Tensor:
     """``mean l_theta(L)`` over torch ``episodes``, over the money scale; theta is the batch's own.
 
     Where the risk is the least mean over theta, its gradient is that of the batch's risk (envelope
     theorem; a CVaR's boundary path counts whole); for an expectile it is that of the risk times a
-    positive number, and for the quadratic risks that of the squared risk.
+    positive number, and for the quadratic risks that of the squared risk. Where ``groups`` of paths
+    differ, theta is each group's own and its losses count at the group's scale.
     """
     loss, objective = -terminal_wealth(desk, episodes, hedger), desk.scenario.objective
+    if groups is not None:
+        return _group_loss(loss, episodes, groups)
     theta = objective.theta(loss.detach().cpu().numpy())
     mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
     return mean / desk.contract.scale
+
+
+def _group_loss(loss: Tensor, episodes: Episodes, groups: GroupTerms) -> Tensor:
+    """The mean over paths of ``scale l_theta(L)``, with the terms of each path's group."""
+    rows = (episodes.aversion, episodes.group)
+    aversion, group = (None if each is None else each[0].cpu().numpy() for each in rows)
+    assert group is not None
+    groups.refit(loss.detach().cpu().numpy().astype(np.float64), group)
+    objective, theta, scale = groups.at(aversion, group)
+    if aversion is not None:
+        objective = with_aversion(objective, loss.new_tensor(aversion))
+    columns: Any = tuple(loss.new_tensor(column) for column in theta)
+    mean: Tensor = (objective.pointwise(loss, columns, TORCH) * loss.new_tensor(scale)).mean()
+    return mean

@@ -31,7 +31,7 @@ from deephedge.agents.pathwise.deep_hedging import Pathwise, pathwise_loss
 from deephedge.agents.pathwise.policy import PathwisePolicy
 from deephedge.agents.pathwise.surrogate import check_pathwise
 from deephedge.baselines import DeltaHedge, OptimalHedge
-from deephedge.envs import Episodes, Scenario, View, load_scenario, rollout, simulate
+from deephedge.envs import Episodes, Scenario, View, draw, load_scenario, rollout, simulate
 from deephedge.envs.action import DiscreteAction, ResidualAction, TargetAction, TradeAction
 from deephedge.envs.costs import Cost
 from deephedge.envs.desk import Desk
@@ -357,10 +357,10 @@ def test_every_update_has_fresh_paths_of_the_seed(
     drawn: list[Tensor] = []
 
     def watched(*arguments: Any) -> Episodes:
-        drawn.append((episodes := simulate(*arguments)).spot[1])
+        drawn.append((episodes := draw(*arguments)).spot[1])
         return episodes
 
-    monkeypatch.setattr(deep_hedging_module, "simulate", watched)
+    monkeypatch.setattr(deep_hedging_module, "draw", watched)
     for seed in (1, 1, 2):
         model(three_steps, seed=seed).learn(48 * 3)
     assert all(torch.equal(a, b) for a, b in zip(drawn[:3], drawn[3:6], strict=True))

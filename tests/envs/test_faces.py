@@ -16,10 +16,10 @@ from deephedge.envs import (
     HedgingVectorEnv,
     Known,
     Scenario,
+    draw,
     load_scenario,
     preset_names,
     rollout,
-    simulate,
     stream,
 )
 from deephedge.envs.action import DiscreteAction
@@ -181,10 +181,10 @@ def test_the_rollout_of_the_same_decisions_has_the_same_books(
     dealt: list[Episodes] = []
 
     def keep(*arguments: Any) -> Episodes:
-        dealt.append(simulate(*arguments))
+        dealt.append(draw(*arguments))
         return dealt[-1]
 
-    monkeypatch.setattr(stream, "simulate", keep)
+    monkeypatch.setattr(stream, "draw", keep)
     n, scenario = stream.LEAST_PATHS, random_scenario(seed)
     env = HedgingVectorEnv(n, scenario)
     observation, _ = env.reset(seed=seed)

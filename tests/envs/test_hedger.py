@@ -29,7 +29,9 @@ class Reader:
 
     def __init__(self, scenario: Scenario, differentiable: bool) -> None:
         jumps = scenario.market.model_fields_set >= {"intensity"}
-        names = [name for name, f in FEATURES.items() if not f.latent or (jumps and name == "jump")]
+        absent = {name for name, f in FEATURES.items() if f.latent} - ({"jump"} if jumps else set())
+        absent |= {"aversion"} if scenario.contract.aversion is None else set()
+        names = [name for name in FEATURES if name not in absent]
         view = View(features=(*names, *OWN_FEATURES), reward=AccountingReward())
         self.desk = Desk(scenario, TORCH if differentiable else NUMPY, view)
         self.diary: list[dict[str, Any]] = []

@@ -26,7 +26,8 @@ from deephedge.envs.pricing import ConstantVolMarking, MarketVolMarking
 from deephedge.envs.scenario import Hedge
 
 LATENT = {name for name, feature in FEATURES.items() if feature.latent}
-MERTON = (*(name for name in FEATURES if name not in LATENT - {"jump"}), *OWN_FEATURES)
+DRAWN = {"aversion", "cost_level"}  # tests/envs/test_variation.py
+MERTON = (*(name for name in FEATURES if name not in LATENT - {"jump"} | DRAWN), *OWN_FEATURES)
 SHARE = Hedge(instrument=Underlying())
 LISTED = Hedge(instrument=ListedOption(option=Put(strike=95.0, maturity=0.75)))
 LEGS = (

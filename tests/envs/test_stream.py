@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from deephedge.envs import HedgingEnv, HedgingVectorEnv, load_scenario, simulate
+from deephedge.envs import HedgingEnv, HedgingVectorEnv, draw, load_scenario
 from deephedge.envs import stream as streams
 from deephedge.envs.namespace import X
 from deephedge.envs.stream import (
@@ -100,7 +100,7 @@ def test_the_environments_forget_the_episodes_behind_them() -> None:
 
 def test_the_block_that_was_used_last_is_kept_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    monkeypatch.setattr(streams, "simulate", lambda *a: (drawn.append(1), simulate(*a))[1])
+    monkeypatch.setattr(streams, "draw", lambda *a: (drawn.append(1), draw(*a))[1])
     monkeypatch.setattr(streams, "MOST_BLOCKS", 3)
     one = stream(LEAST_PATHS)
     for e in (0, 1, 2, 0, 3, 0):
@@ -114,9 +114,9 @@ def test_a_block_is_drawn_once_while_clocks_part(monkeypatch: pytest.MonkeyPatch
 
     def counted(*arguments: X) -> X:
         drawn.append(1)
-        return simulate(*arguments)
+        return draw(*arguments)
 
-    monkeypatch.setattr(streams, "simulate", counted)
+    monkeypatch.setattr(streams, "draw", counted)
     scenario = load_scenario(
         "short-call", {"loss_limit": "1", "calendar.steps": "6", "view.action": "{kind: target}"}
     )

@@ -82,6 +82,8 @@ BAD = [
     ([*TRAIN, "--agent", "pp0", "--out", "new/run"], "unknown agent 'pp0': did you mean 'ppo'?"),
     ([*TRAIN, "--set", "market.sigma=-1", "--out", "new/run"], "market.sigma -1"),
     ([*TRAIN, "--set", "objective={kind: var, level: 0.9}", "--out", "new/run"], "reported only"),
+    ([*TRAIN, "--vary", "aversion=1", "--out", "new/run"], "give KEY=LOW..HIGH"),
+    ([*TRAIN, "--vary", "market.sigma=-1..1", "--out", "new/run"], "market.sigma -1"),
     ([*TRAIN, "--steps", "0", "--out", "new/run"], "'--steps'"),
     ([*TRAIN, "--paths", "1", "--out", "new/run"], "'--paths'"),
     ([*TRAIN, "--out", "run"], "run exists: give another --out, or remove it"),
