@@ -51,6 +51,8 @@ MEANINGS = {
     "alpha": "SABR's alpha",
     "alpha_start": "SABR's alpha at the start of the episode",
     "regime": "number of the regime, from 0",
+    "aversion": "aversion of the objective, 1 / money",
+    "cost_level": "costs as a multiple of the scenario's",
     "holding": "units of a hedge instrument held now",
     "wealth": "marked P&L so far, money",
 }
@@ -67,6 +69,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "other_deltas": ("other_delta_",),
     **{latent: (latent,) for latent in ("jump", "variance", "regime")},
     "alpha": ("alpha", "alpha_start"),
+    **{drawn: (drawn,) for drawn in ("aversion", "cost_level")},
     "pnl": ("wealth",),
 }
 

@@ -52,7 +52,7 @@ from .runs import (
     write_json,
 )
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
-from .variation_options import Vary, WorstOf, setting_changes
+from .training_options import Base, Imitate, Vary, WorstOf, setting_changes
 
 app = typer.Typer(
     add_completion=False,
@@ -127,6 +127,8 @@ def train(
     paths: Paths = 100_000,
     vary: Vary = None,
     worst_of: WorstOf = None,
+    base: Base = None,
+    imitate: Imitate = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -140,7 +142,7 @@ def train(
         raise ValueError("Missing argument 'SCENARIO': give one, or --resume RUN")
     else:
         problem = named_scenario(scenario, sets)
-        settings = agent_settings(agent, **setting_changes(steps, vary, worst_of))
+        settings = agent_settings(agent, **setting_changes(steps, vary, worst_of, base, imitate))
         name = f"{folder_name(problem.name)}-{folder_name(Path(agent).stem)}-{seed}"
         folder = out or free_folder(Path("runs") / name)
         refuse_existing(folder)  # what is kept below is then of this work
@@ -159,7 +161,8 @@ def train(
 
 def _to_resume(folder: Path, scenario: str | None, context: typer.Context) -> UnfinishedRun:
     """The run to continue; what its config.yaml fixes cannot be given again."""
-    fixed = {name: f"--{name}" for name in ("agent", "seed", "steps", "out")} | {"sets": "--set"}
+    names = ("agent", "seed", "steps", "out", "vary", "worst_of", "base", "imitate")
+    fixed = {name: f"--{name.replace('_', '-')}" for name in names} | {"sets": "--set"}
     sources = {flag: context.get_parameter_source(name) for name, flag in fixed.items()}
     given = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
     if given:
@@ -210,13 +213,15 @@ def compare_(
     paths: Paths = 100_000,
     vary: Vary = None,
     worst_of: WorstOf = None,
+    base: Base = None,
+    imitate: Imitate = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Train agents, evaluate them beside the baselines, write the report."""
     problems = [named_scenario(name, sets) for name in scenario]
-    changes = setting_changes(steps, vary, worst_of)
+    changes = setting_changes(steps, vary, worst_of, base, imitate)
     settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
     name = "-".join(folder_name(problem.name) for problem in problems)
     folder = out or free_folder(Path("runs") / name)

@@ -94,6 +94,7 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 # Where the process dies, from start to start. The warm-up of the off-policy ones is over after
 # three steps: the first stop is before, the second behind it.
 Case = tuple[str, dict[str, str], dict[str, Any], tuple[int, ...]]
+WORST = {"worst_of": [{"market.sigma": 0.15}, {"market.sigma": 0.3}], "groups": 2}
 FAST: list[Case] = [
     ("ppo", {"loss_limit": "0.5"}, {}, (8,)),
     ("recurrent-ppo", {}, {}, (8,)),
@@ -108,6 +109,10 @@ SLOW: list[Case] = [
     ("sac", {}, {"collect_steps": 2, "options": {"buffer_size": 64, "batch_size": 8}}, (3, 6)),
     ("ppo", {"objective": "{kind: cvar, level: 0.8}"}, {}, (5, 4)),
     ("ppo", {}, {"imitate": {"kind": "delta"}}, (5, 4)),
+    ("ppo", {"loss_limit": "0.5"}, {"vary": {"aversion": (0.05, 0.2), "cost": (0.5, 2)}}, (5, 4)),
+    ("deep-hedging", {}, {"vary": WORST, "memory": 4, "patience": 3}, (3, 2)),
+    ("quantile-critic", {}, {}, (2, 6)),
+    ("two-critic", {"objective": "{kind: mean-std, weight: 1.5}"}, {}, (2, 6)),
 ]
 CASES = [pytest.param(*case, id=" ".join([case[0], *case[1], *case[2]])) for case in FAST]
 CASES += [

@@ -138,7 +138,7 @@ def test_validation_is_on_paths_that_are_not_trained_on(
 
     monkeypatch.setattr(training_module, "RiskMonitor", Spy)
     for name, seed in (("ppo", 0), ("a2c", 0), ("ppo", 1)):
-        train_agent(three_steps, tiny(name, steps=48), seed)
+        train_agent(three_steps, tiny(name, steps=48, validation=1), seed)
     ppo, a2c, other = seen.values()
     np.testing.assert_array_equal(ppo, a2c)
     assert not np.array_equal(ppo, other)
@@ -161,7 +161,7 @@ def test_an_agent_may_be_judged_on_more_paths(
 
 def test_the_hedger_plays_the_policy_that_was_best(three_steps: Scenario, tiny: Tiny) -> None:
     """With a rate at which learning does harm, that is not the last one."""
-    settings = tiny("ppo", steps=16 * 3 * 20, learning_rate=0.05)
+    settings = tiny("ppo", steps=16 * 3 * 20, learning_rate=0.05, validation=1)
     result = train_agent(three_steps, settings, 3)
     assert not result.hedger.policy.training
     assert result.risk < result.risks[-1][1]

@@ -44,11 +44,13 @@ def fresh(scenario: Scenario, settings: AgentSettings, seed: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("name", agent_names())
-def test_nothing_of_an_algorithm_is_left_out(three_steps: Scenario, tiny: Tiny, name: str) -> None:
+def test_nothing_of_an_algorithm_is_left_out(
+    suited: Callable[[str], Scenario], tiny: Tiny, name: str
+) -> None:
     """A new attribute that is no plain data must be given `state` and `restore`, be saved by SB3's
     own list, or be named above with good reason."""
     with global_generators(0):
-        model = fresh(three_steps, tiny(name))
+        model = fresh(suited(name), tiny(name))
     left = {
         key
         for key, value in vars(model).items()

@@ -1,4 +1,4 @@
-"""``--vary`` and ``--worst-of``: what differs between training paths, from the command line."""
+"""How an agent is trained, from the command line: its base, its model and its training paths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from ..baselines import parse_baseline
 from ..envs import Variation
 from ..envs.presets import parsed
 
@@ -28,13 +29,33 @@ WorstOf = Annotated[
         help="Train for the worst of a set: a variant, such as market.sigma=0.3. Repeat for each.",
     ),
 ]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Build the action on a baseline, such as whalley-wilmott or delta-vega.",
+    ),
+]
+Imitate = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Copy a baseline first, such as band:width=0.2.")
+]
 
 
 def setting_changes(
-    steps: int | None, vary: Sequence[str] | None, worst_of: Sequence[str] | None
+    steps: int | None = None,
+    vary: Sequence[str] | None = None,
+    worst_of: Sequence[str] | None = None,
+    base: str | None = None,
+    imitate: str | None = None,
 ) -> dict[str, Any]:
-    """What the options change in an agent's settings; errors as in `variation_of`."""
+    """What the options change in an agent's settings.
+
+    Raises:
+        ValueError: as in `variation_of`, and for an unknown baseline.
+    """
     changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    rules = {"base": base, "imitate": imitate}
+    changes |= {key: parse_baseline(name) for key, name in rules.items() if name is not None}
     return changes | ({"vary": variation_of(vary, worst_of)} if vary or worst_of else {})
 
 

@@ -1,11 +1,12 @@
-"""``--vary`` and ``--worst-of``: read, refused in one line, and found again in the saved run."""
+"""How a training is asked for: read, refused in one line, and found again in the saved run."""
 
 from __future__ import annotations
 
 import pytest
 
+from deephedge.baselines import DeltaHedge, ZakamoulineHedge
 from deephedge.envs import Variation
-from deephedge.experiments.variation_options import setting_changes, variation_of
+from deephedge.experiments.training_options import setting_changes, variation_of
 
 
 def test_the_options_say_what_a_variation_says() -> None:
@@ -23,6 +24,13 @@ def test_without_options_nothing_changes() -> None:
     assert setting_changes(None, None, None) == {}
     assert setting_changes(5, [], None) == {"steps": 5}
     assert not variation_of(None, None)
+
+
+def test_a_base_and_a_model_are_baselines_by_name() -> None:
+    changes = setting_changes(base="zakamouline:aversion=0.2", imitate="delta")
+    assert changes == {"base": ZakamoulineHedge(aversion=0.2), "imitate": DeltaHedge()}
+    with pytest.raises(ValueError, match="unknown hedger 'zakamoulin': did you mean"):
+        setting_changes(base="zakamoulin")
 
 
 @pytest.mark.parametrize(
