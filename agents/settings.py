@@ -17,6 +17,17 @@ from ..envs.presets import read_yaml
 from ..envs.rewards import Reward
 from ..envs.rule import Rule
 
+# Arguments of SB3's classes that are no option, and where they come from.
+TAKEN = {
+    **dict.fromkeys(("policy", "env", "policy_kwargs"), "net, activation, log_std, memory"),
+    **dict.fromkeys(("learning_rate", "gamma"), "learning_rate; gamma is 1"),
+    **dict.fromkeys(("seed", "device", "verbose", "tensorboard_log"), "the training's own"),
+    **dict.fromkeys(("train_freq", "gradient_steps", "learning_starts"), "collect_steps and so on"),
+    **dict.fromkeys(("replay_buffer_class", "replay_buffer_kwargs"), "rewards are kept as books"),
+    "optimize_memory_usage": "the replay keeps both observations",
+    "action_noise": "noise",
+    "n_steps": "rollout_episodes",
+}
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -79,6 +90,14 @@ class AgentSettings(Part):
     patience: Annotated[int, Field(ge=1)] | None = None
     vary: Variation = Variation()
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+    @field_validator("options")
+    @classmethod
+    def _free(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key in options:
+            if key in TAKEN:
+                raise ValueError(f"{key} is set by this project ({TAKEN[key]}): leave it out")
+        return options
 
     @field_validator("algorithm")
     @classmethod

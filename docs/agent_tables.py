@@ -63,3 +63,54 @@ def interval(values: list[float]) -> tuple[float, float]:
         return mean, mean
     half = float(t.ppf(0.975, n - 1)) * statistics.stdev(values) / n**0.5
     return mean - half, mean + half
+
+
+def conditioned(document: Document) -> str:
+    """One policy for all aversions beside one for each."""
+    lines = [
+        f"Measured by `{document['command']}` on {document['paths']:,} paths: the share of the gap "
+        "from delta to the optimum that is closed at each aversion, the mean of three seeds, every "
+        "seed behind it.",
+        "",
+        "| aversion | separate trainings | one conditioned policy | lost | ppo, conditioned |",
+        "|---|---|---|---|---|",
+    ]
+    for row in document["lost"]:
+        found = {
+            title: [
+                r["gap_closed"]
+                for run in document["runs"]
+                for r in run["rows"]
+                if r["aversion"] == row["aversion"] and run["training"] == title
+            ]
+            for title in (
+                f"deep-hedging, {row['aversion']:g}",
+                "deep-hedging, conditioned",
+                "ppo, conditioned",
+            )
+        }
+        cells = [
+            f"{statistics.mean(values):.2%} ({' '.join(format(v, '.2%') for v in values)})"
+            for values in found.values()
+        ]
+        lines.append(
+            f"| {row['aversion']:g} | {cells[0]} | {cells[1]} | {row['lost']:+.2%} | {cells[2]} |"
+        )
+    return "\n".join(lines)
+
+
+def robust(document: Document) -> str:
+    """Policies out of model."""
+    vols = [row["vol"] for row in document["runs"][0]["rows"]]
+    lines = [
+        f"Measured by `{document['command']}` on {document['paths']:,} paths, "
+        f"{document['steps']:,} steps of training, one seed: risk less delta's where the market's "
+        "vol is not the 0.2 that the call is sold and marked at (standard error against delta).",
+        "",
+        f"| trained | {' | '.join(f'vol {vol:g}' for vol in vols)} |",
+        f"|---|{'---|' * len(vols)}",
+    ]
+    for run in document["runs"]:
+        cells = [f"{row['excess']:+.4f} ({row['standard_error']:.4f})" for row in run["rows"]]
+        lines.append(f"| {run['training']} | {' | '.join(cells)} |")
+    return "\n".join(lines)

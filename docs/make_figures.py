@@ -190,6 +190,7 @@ def hagan_cell(row: dict[str, float]) -> str:
 
 def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
+    from agent_tables import agent_gaps, conditioned, robust
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from reproduction_tables import reproductions
 
@@ -198,6 +199,13 @@ def tables() -> dict[Path, str]:
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
     found[DOCS / "reproductions.md"] = reproductions()
+    found[DOCS / "agents.md"] = "\n".join(
+        [
+            *("## How near to the optimum", "", agent_gaps(load("agent-gaps")), ""),
+            *("## One policy for every aversion", "", conditioned(load("conditioned")), ""),
+            *("## Out of model", "", robust(load("robust"))),
+        ]
+    )
     scaling = cost_scaling(load("cost-scaling"))
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found

@@ -53,7 +53,9 @@ def test_the_readmes_tables_are_the_committed_results(root: Path, maker: ModuleT
     assert shown == f"\n{maker.results()}"
 
 
-@pytest.mark.parametrize("folder", ["markets", "claims", "pricing", "baselines", "optimum"])
+@pytest.mark.parametrize(
+    "folder", ["markets", "claims", "pricing", "baselines", "optimum", "agents", "reproductions"]
+)
 def test_the_tables_of_the_pages_are_the_committed_results(folder: str, maker: ModuleType) -> None:
     tables: dict[Path, str] = maker.tables()
     chosen = {page: text for page, text in tables.items() if folder in str(page)}
@@ -176,3 +178,22 @@ def test_the_makefile_has_every_word_of_the_readme(root: Path) -> None:
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     for word in re.findall(r"\bmake ([a-z-]+)\b", readme):
         assert re.search(rf"^{word}:", makefile, re.MULTILINE), word
+
+
+def test_agents_come_as_near_to_the_optimum_as_they_must(root: Path) -> None:
+    """Means over 5 seeds; and no seed is worse than delta."""
+    runs = result(root, "agent-gaps")["runs"]
+    least = {"deep-hedging": 0.99, "deep-hedging, feed-forward": 0.96, "ppo": 0.96}
+    for problem in ("20 bp", "100 bp", "jumps", "straddle"):
+        for agent, share in least.items():
+            closed = [
+                run["gap_closed"]
+                for run in runs
+                if run["problem"] == problem and run["agent"] == agent
+            ]
+            assert len(closed) == 5
+            assert sum(closed) / 5 >= share, (problem, agent)
+    for run in runs:
+        cheap = run["problem"] in ("0 bp", "5 bp")
+        allowed = 0.01 * 2.2871 if cheap else 0.0  # of the call's premium
+        assert run["versus_delta"]["difference"] <= allowed, run

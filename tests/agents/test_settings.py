@@ -116,3 +116,9 @@ def test_an_impossible_setting_is_refused_in_one_line(changes: dict[str, Any]) -
     message = str(refusal.value)
     assert "\n" not in message
     assert message.startswith(f"agent ppo: {next(iter(changes))}")
+
+
+@pytest.mark.parametrize("key", ["policy_kwargs", "optimize_memory_usage", "gamma", "n_steps"])
+def test_what_the_settings_decide_is_no_option(key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} is set by this project"):
+        agent_settings("ppo", options={key: 1})
