@@ -97,12 +97,12 @@ Case = tuple[str, dict[str, str], dict[str, Any], tuple[int, ...]]
 WORST = {"worst_of": [{"market.sigma": 0.15}, {"market.sigma": 0.3}], "groups": 2}
 FAST: list[Case] = [
     ("ppo", {"loss_limit": "0.5"}, {}, (8,)),
-    ("recurrent-ppo", {}, {}, (8,)),
     ("sac", {}, {}, (2, 6)),
     ("dqn", {}, {}, (8,)),
     ("deep-hedging", {}, {}, (3,)),
 ]
 SLOW: list[Case] = [
+    ("recurrent-ppo", {}, {}, (8,)),
     *[(name, {}, {}, (5, 4)) for name in ("ppo", "a2c")],
     *[(name, {}, {}, (2, 6)) for name in ("tqc", "td3", "ddpg", "dqn")],
     ("sac", {"loss_limit": "0.5"}, {}, (5, 4)),

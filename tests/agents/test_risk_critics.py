@@ -78,7 +78,8 @@ def test_the_quantiles_are_those_of_the_simulated_pnl() -> None:
     assert np.abs(found - expected).mean() < 0.05 * pnl.std()
 
 
-@pytest.mark.parametrize("periods", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("periods", [1, 3])
 def test_the_moments_are_those_of_the_simulated_cost(periods: int) -> None:
     """E[C] and E[C^2] of a fixed policy; the second is bootstrapped through the first."""
     scenario = problem("{kind: mean-std, weight: 1.5}", periods)

@@ -77,7 +77,11 @@ def test_on_policy_algorithms_learn_discrete_actions_too(
 
 @pytest.mark.parametrize(
     "preset",
-    [name for name in preset_names() if name != "short-call"],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "heston-call" else [])
+        for name in preset_names()
+        if name != "short-call"
+    ],
 )
 def test_ppo_trains_on_every_preset(tiny: Tiny, preset: str) -> None:
     scenario = load_scenario(preset)

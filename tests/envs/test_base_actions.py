@@ -87,7 +87,11 @@ def test_at_action_zero_the_base_is_played(preset: str, rule: Baseline) -> None:
             assert np.asarray(given.pnl) == pytest.approx(expected.pnl, abs=1e-8)
 
 
-@each_case
+@pytest.mark.parametrize(
+    ("preset", "rule"),
+    [("short-call", WhalleyWilmottHedge()), ("gamma-hedge-jumps", DeltaVegaHedge())],
+    ids=["short-call", "gamma-hedge-jumps"],
+)
 def test_the_environments_play_the_base_too(preset: str, rule: Baseline) -> None:
     scenario = load_scenario(preset)
     for action in at_rest(rule):

@@ -97,6 +97,7 @@ def test_a_sweep_finds_the_best_settings(
     assert len(rows(tmp_path / "new")) == 25
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_comes_to_the_same(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
