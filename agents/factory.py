@@ -125,6 +125,12 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     kind = ALGORITHMS[algorithm]
     if issubclass(kind, RiskActorCritic):
         kind.check(scenario, view)
+        if settings.vary.aversion or settings.vary.worst_of:
+            drawn = "aversion" if settings.vary.aversion else "worst_of"
+            raise ValueError(
+                f"agent {algorithm}: vary {drawn}: its critics know one risk and weigh all episodes "
+                "alike: vary cost or the market, or train ppo"
+            )
     copied = settings.imitate
     reason = None if copied is None else copied.refusal(scenario)
     if copied is not None and reason is not None:

@@ -137,10 +137,14 @@ class LearningProblem:
         return 1 if self.groups is None else self.groups.least
 
     def refit(self, losses: NDArray[np.float64], group: NDArray[np.float64] | None = None) -> None:
-        """Set theta to that of the latest losses ``[N]``; only between rollouts."""
+        """Set theta to that of the latest losses ``[N]``; only between rollouts.
+
+        Of varied episodes each group has its own; the one of all losses together is for learners
+        that tell no group apart.
+        """
         if self.groups is not None and group is not None:
             self.groups.refit(losses, group)
-        elif self.reward.uses_theta(self.objective) and len(losses):
+        if self.reward.uses_theta(self.objective) and len(losses):
             self.theta = self.objective.theta(losses)
 
     @property

@@ -155,10 +155,14 @@ class AccountingReward(Reward):
 
     Cao, Chen, Hull and Poulos, "Deep hedging of derivatives using reinforcement learning", 2021
     (the accounting P&L formulation). The sum is the terminal P&L, so on its own it is blind to
-    risk: for learners that put the risk into their critics.
+    risk: for learners that put the risk into their critics, and for whose sake theta is refitted.
     """
 
     kind: Literal["accounting"] = "accounting"
+
+    def uses_theta(self, objective: Objective) -> bool:
+        """Whether the objective has parameters."""
+        return objective.has_theta
 
     def level(self, wealth: X, cash: X, objective: Objective, theta: Theta, ops: Namespace) -> X:
         """The wealth."""

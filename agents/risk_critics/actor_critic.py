@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class RiskActorCritic(TD3):
     until ``actor_starts`` of the training is done, for critics that know something.
 
     Raises:
-        ValueError: where the objective or the reward do not fit (`check`).
+        ValueError: where the objective or the reward do not fit (`check`); for another commitment.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CautiousPolicy}
@@ -65,6 +65,8 @@ class RiskActorCritic(TD3):
         actor_starts: float = 0.1,
         **kwargs: Any,
     ) -> None:
+        if commitment not in get_args(Commitment):
+            raise ValueError(f"commitment {commitment!r}: choose start or each-date")
         self.commitment, self.actor_starts = commitment, actor_starts
         super().__init__(*args, **kwargs)
 
@@ -133,15 +135,15 @@ class RiskActorCritic(TD3):
         """What the critics see of ``actions [n, width]``: where the map leads; of the same shape.
 
         For each instrument its gap to the delta-neutral holding after the trade and, with two
-        numbers or more, the trade, in position sizes, before limits. An edge that does not bind
+        numbers, the trade, in position sizes, before limits. An edge that does not bind
         then has no slope, and what a holding is worth need not be learned once per edge. The action
         itself where the observation does not hold what the map starts from: with listed options,
-        with a base, or without the features holding and gap.
+        with a base, or without the features holding and gap; and where there are more numbers.
         """
         desk, columns = self.problem.desk, self.problem.columns
-        if desk.options or desk.action.built_on is not None:
-            return actions
         count, width = desk.contract.instruments, desk.width
+        if desk.options or desk.action.built_on is not None or width > 2:
+            return actions
         gaps = ["gap"] if count == 1 else [f"gap_{k}" for k in range(count)]
         if not {"holding_0", gaps[0]} <= set(columns):
             return actions

@@ -28,7 +28,7 @@ from deephedge.agents.replay import ReplayRate
 from deephedge.agents.risk_critics import PnlReplayBuffer
 from deephedge.baselines import DeltaHedge
 from deephedge.envs import Scenario, load_scenario, rollout, simulate
-from deephedge.envs.action import BandAction, ResidualAction, TargetAction, TradeAction
+from deephedge.envs.action import BandAction, ResidualAction, TargetAction, TradeAction, TriggerAction
 
 BOTH = ["quantile-critic", "two-critic"]
 Tiny = Callable[..., AgentSettings]
@@ -280,6 +280,48 @@ def test_with_listed_options_or_a_base_critics_see_the_action_itself(tiny: Tiny)
     observation = torch.as_tensor(model.get_env().reset())
     actions = torch.zeros((2, model.action_space.shape[0]))
     assert model.leads_to(observation, actions) is actions
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_trigger_is_learned_too(name: str, tiny: Tiny) -> None:
+    scenario = problem("{kind: mean-std, weight: 1.5}", 3)
+    settings = tiny(name, action=TriggerAction())
+    assert np.isfinite(train_agent(scenario, settings).risk)
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("changes", [{"vary": {"cost": (0.5, 2.0)}}, {}])
+def test_theta_follows_the_latest_episodes(name: str, changes: Any, tiny: Tiny) -> None:
+    """Where episodes vary and where the reward is the plain P&L as well."""
+    reward = {} if changes else {"view.reward": "{kind: accounting}"}
+    scenario = problem("{kind: mean-std, weight: 1.5}", 3, **reward)
+    settings = tiny(name, **changes)
+    options = {**settings.options, "commitment": "start", "actor_starts": 0.0}
+    with global_generators(0):
+        model: Any = make_model(scenario, settings.model_copy(update={"options": options}), 0)
+        model.learn(16 * 3 * 20, callback=ReplayRate(settings.updates_per_transition))
+        kept = np.concatenate(list(model.env.env._finished), axis=-1)
+        losses = np.atleast_2d(np.tile(kept, 20))
+        model.env.env._finished.append(losses if changes else losses[0])
+        model.env.env.refit()
+    assert model.problem.theta == pytest.approx(scenario.objective.theta(np.atleast_2d(kept)[0]))
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize(
+    "vary",
+    [{"aversion": (0.1, 1.0)}, {"worst_of": ({"market.sigma": 0.1}, {"market.sigma": 0.3})}],
+)
+def test_what_its_critics_do_not_know_is_not_varied(name: str, vary: Any, tiny: Tiny) -> None:
+    scenario = problem("{kind: mean-variance, aversion: 0.1}", 3)
+    with pytest.raises(ValueError, match=f"agent {name}: vary {next(iter(vary))}: its critics"):
+        check_fit(scenario, tiny(name, vary=vary))
+
+
+def test_another_commitment_is_refused(tiny: Tiny) -> None:
+    settings = tiny("quantile-critic", options={"commitment": "never"})
+    with pytest.raises(ValueError, match="commitment 'never': choose start or each-date"):
+        train_agent(problem("{kind: cvar, level: 0.9}", 3), settings)
 
 
 @pytest.mark.slow
