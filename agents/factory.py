@@ -80,7 +80,8 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
     It draws from the global generators: build and train it inside `global_generators`.
 
     Raises:
-        ValueError: when the algorithm cannot give the view's kind of actions.
+        ValueError: when the algorithm cannot give the view's kind of actions, or does not take one
+            of the options.
     """
     view = view_of(scenario, settings)
     check_fit(scenario, settings)
@@ -92,18 +93,28 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
         "policy_kwargs": policy_arguments(settings),
     }
     if kind is DeepHedging:
-        return DeepHedging("MlpPolicy", env, seed=seed, **(arguments | settings.options))
+        return _built(kind, settings, "MlpPolicy", env, seed=seed, **arguments)
     arguments["gamma"] = 1.0
     if kind is not DDPG:  # the one SB3 class that does not take it
         arguments["stats_window_size"] = settings.environments
     off_policy = issubclass(kind, OffPolicyAlgorithm)
     arguments |= _off_policy(env, settings) if off_policy else _on_policy(scenario, settings)
     alias = policy_alias(settings.algorithm)
-    model = kind(alias, env, **(arguments | settings.options))
+    model = _built(kind, settings, alias, env, **arguments)
     if off_policy:  # its warm-up samples the space, whose generator nobody else seeds
         model.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002
     env.seed(seed)
     return model
+
+
+def _built(
+    kind: type[Any], settings: AgentSettings, alias: str, env: HedgingVecEnv, **arguments: Any
+) -> Any:
+    """The algorithm, with the settings' own options before ours."""
+    try:
+        return kind(alias, env, **(arguments | settings.options))
+    except TypeError as error:  # an argument that it does not take, or of another type
+        raise ValueError(f"agent {settings.algorithm}: options: {error}") from None
 
 
 def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
@@ -128,8 +139,8 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
         if settings.vary.aversion or settings.vary.worst_of:
             drawn = "aversion" if settings.vary.aversion else "worst_of"
             raise ValueError(
-                f"agent {algorithm}: vary {drawn}: its critics know one risk and weigh all episodes "
-                "alike: vary cost or the market, or train ppo"
+                f"agent {algorithm}: vary {drawn}: its critics know one risk and weigh all "
+                "episodes alike: vary cost or the market, or train ppo"
             )
     copied = settings.imitate
     reason = None if copied is None else copied.refusal(scenario)

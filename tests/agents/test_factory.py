@@ -147,7 +147,7 @@ def test_options_reach_the_algorithm_and_beat_the_rest(short_call: Scenario, tin
     settings = tiny("ppo", options={"n_epochs": 2, "gae_lambda": 0.7, "batch_size": 30})
     model = build(short_call, settings)
     assert (model.n_epochs, model.gae_lambda, model.batch_size) == (2, 0.7, 30)
-    with pytest.raises(TypeError, match="no_such_option"):
+    with pytest.raises(ValueError, match="no_such_option"):
         build(short_call, tiny("ppo", options={"no_such_option": 1}))
 
 
@@ -241,3 +241,11 @@ def test_a_reward_of_the_scenarios_own_is_kept(three_steps: Scenario) -> None:
     chosen = View(reward=AccountingReward())
     own = three_steps.model_copy(update={"view": chosen})
     assert view_of(own, agent_settings("ppo")).reward == AccountingReward()
+
+
+@pytest.mark.parametrize("name", ["ppo", "td3", "deep-hedging"])
+def test_an_option_that_the_class_does_not_take_is_refused(
+    three_steps: Scenario, tiny: Tiny, name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"agent {name}: options: .* argument 'nonsense'"):
+        build(three_steps, tiny(name, options={"nonsense": 3}))

@@ -28,7 +28,13 @@ from deephedge.agents.replay import ReplayRate
 from deephedge.agents.risk_critics import PnlReplayBuffer
 from deephedge.baselines import DeltaHedge
 from deephedge.envs import Scenario, load_scenario, rollout, simulate
-from deephedge.envs.action import BandAction, ResidualAction, TargetAction, TradeAction, TriggerAction
+from deephedge.envs.action import (
+    BandAction,
+    ResidualAction,
+    TargetAction,
+    TradeAction,
+    TriggerAction,
+)
 
 BOTH = ["quantile-critic", "two-critic"]
 Tiny = Callable[..., AgentSettings]

@@ -188,9 +188,13 @@ def test_torch_agrees_and_differentiates(reward: Reward, objective: Objective) -
 
 
 def test_theta_is_used_only_by_telescoped_objectives_that_have_one() -> None:
+    """And beside the plain P&L, whose learners put the risk into their critics."""
     users = {by_kind(o) for o in OBJECTIVES if TelescopedReward().uses_theta(o)}
     assert users == {"Entropic", "CVaR", "MeanStd", "MeanVariance", "Expectile"}
-    assert not any(r.uses_theta(o) for r in REWARDS[1:] for o in OBJECTIVES)
+    plain = AccountingReward()
+    assert {by_kind(o) for o in OBJECTIVES if plain.uses_theta(o)} == users
+    others = [r for r in REWARDS[1:] if r != plain]
+    assert not any(r.uses_theta(o) for r in others for o in OBJECTIVES)
 
 
 def test_telescoped_var_is_refused() -> None:
