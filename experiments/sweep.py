@@ -148,6 +148,11 @@ def _check(scenarios: Sequence[Scenario], settings: AgentSettings) -> None:
     names = [scenario.name for scenario in scenarios]
     if len(set(names)) < len(names):
         raise ValueError(f"scenarios {names}: a name stands twice; give one a name of its own")
+    if settings.vary:
+        raise ValueError(
+            f"agent {settings.algorithm}: vary: a sweep judges by one risk on one market: search "
+            "without vary, then train with it"
+        )
     for scenario in scenarios:
         check_run(scenario, settings)
         if isinstance(scenario.market, Replay):

@@ -139,6 +139,13 @@ def test_a_sweep_of_something_else_is_refused(
         sweep([brief()], tiny("td3"), tmp_path / "mine", trials=1)
 
 
+def test_varied_episodes_are_refused(brief: Brief, tiny: Tiny, tmp_path: Path) -> None:
+    """Their monitor has a number without a unit, which no risk of delta's is taken off."""
+    with pytest.raises(ValueError, match="agent td3: vary: a sweep judges by one risk"):
+        sweep([brief()], tiny("td3", vary={"cost": (0.5, 2.0)}), tmp_path / "sweep", trials=1)
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_training_that_fails_is_a_failed_trial(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
