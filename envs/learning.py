@@ -10,16 +10,37 @@ from numpy.typing import NDArray
 
 from .action import DiscreteAction
 from .desk import Dealt, Desk
+from .episodes import simulate
 from .group_terms import GroupTerms, Terms, pilot_losses
+from .hedger import base_edges
 from .namespace import Namespace, X
 from .observation import BOUND, columns
-from .presets import load_scenario
+from .presets import changed, load_scenario
 from .rewards import PairedReward, RewardStep
+from .rule import Rule
 from .scenario import Scenario
-from .stream import EpisodeStream
+from .stream import EpisodeStream, generator_of
 from .tape import At, Tape
 from .variation import Variation
 from .view import View
+
+
+def _check_same_base(base: Rule, scenario: Scenario, ends: tuple[float, float]) -> None:
+    """Refuse a base that follows the scenario's aversion, while paths have their own.
+
+    Raises:
+        ValueError: naming the mend.
+    """
+    variants = [changed(scenario, {"objective.aversion": end}) for end in ends]
+    low, high = (
+        base_edges(base, each, simulate(each, 16, generator_of(np.random.SeedSequence(0))))
+        for each in variants
+    )
+    if not np.array_equal(np.array(low), np.array(high)):
+        raise ValueError(
+            f"vary aversion: the base {base.name!r} is another at each aversion, but is played at "
+            "the scenario's on all paths: give it an aversion of its own, or take delta"
+        )
 
 
 class LearningProblem:
@@ -55,6 +76,8 @@ class LearningProblem:
         reason = None if base is None else base.refusal(scenario)
         if base is not None and reason is not None:
             raise ValueError(f"base {base.name!r}: {reason}")
+        if base is not None and self.variation.aversion is not None:
+            _check_same_base(base, scenario, self.variation.aversion)
         self.groups: GroupTerms | None = None
         if self.variation:
             self.groups = GroupTerms(scenario, self.variation, self.scale, uses_theta=uses_theta)

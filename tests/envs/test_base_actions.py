@@ -24,6 +24,7 @@ from deephedge.envs import (
     HedgingVectorEnv,
     Known,
     Scenario,
+    Variation,
     View,
     load_scenario,
     rollout,
@@ -32,6 +33,7 @@ from deephedge.envs import (
 from deephedge.envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
 from deephedge.envs.desk import Desk
 from deephedge.envs.hedger import base_edges
+from deephedge.envs.learning import LearningProblem
 from deephedge.envs.namespace import NUMPY, TORCH, Namespace, X
 from deephedge.envs.stream import generator_of
 
@@ -166,3 +168,16 @@ def test_a_base_of_settings_reaches_the_view_and_the_saved_policy_plays_it() -> 
     plain = agent_settings("ppo", base=WhalleyWilmottHedge(), action={"kind": "target"})
     with pytest.raises(ValueError, match="base 'whalley-wilmott': actions of kind target"):
         view_of(scenario, plain)
+
+
+def test_a_base_that_follows_the_aversion_is_not_varied() -> None:
+    """It would be played at the scenario's in training, and at the asked one when judged."""
+    scenario, variation = load_scenario("short-call"), Variation(aversion=(0.1, 1.0))
+
+    def problem(rule: Baseline) -> LearningProblem:
+        return LearningProblem(scenario, View(action=BandAction(base=rule)), NUMPY, variation)
+
+    with pytest.raises(ValueError, match="base 'whalley-wilmott' is another at each aversion"):
+        problem(WhalleyWilmottHedge())
+    assert problem(WhalleyWilmottHedge(aversion=0.1)).groups is not None
+    assert problem(LelandHedge()).groups is not None
