@@ -109,12 +109,13 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
 
 def _built(
     kind: type[Any], settings: AgentSettings, alias: str, env: HedgingVecEnv, **arguments: Any
-) -> Any:
+) -> BaseAlgorithm:
     """The algorithm, with the settings' own options before ours."""
     try:
-        return kind(alias, env, **(arguments | settings.options))
+        model: BaseAlgorithm = kind(alias, env, **(arguments | settings.options))
     except TypeError as error:  # an argument that it does not take, or of another type
         raise ValueError(f"agent {settings.algorithm}: options: {error}") from None
+    return model
 
 
 def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
@@ -146,6 +147,11 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     reason = None if copied is None else copied.refusal(scenario)
     if copied is not None and reason is not None:
         raise ValueError(f"imitate {copied.name!r}: {reason}")
+    if copied is not None and copied.waits(scenario):
+        raise ValueError(
+            f"imitate {copied.name!r}: it waits outside the region that it trades to, which a copy "
+            "does not learn: take a rule that trades to the edge"
+        )
     discrete = isinstance(view.action, DiscreteAction)
     if algorithm not in ON_POLICY and discrete != (ALGORITHMS[algorithm] is HedgingDQN):
         has, needs = ("discrete", "continuous") if discrete else ("continuous", "discrete")

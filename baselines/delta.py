@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from ..envs.costs import FixedCost, PerUnitCost
 from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import in_instrument, mean_step, several_assets, to_edge
+from .rule_inputs import charges_a_fee, in_instrument, mean_step, several_assets, to_edge
 
 
 class DeltaHedge(Baseline):
@@ -88,11 +87,11 @@ class BandHedge(Baseline):
     @classmethod
     def variants(cls, scenario: Scenario) -> tuple[Baseline, ...]:
         """To the edge; where a trade costs something whatever its size, to the centre too."""
-        costs = scenario.costs[scenario.contract.options]
-        fixed = any(
-            isinstance(c, FixedCost) or (isinstance(c, PerUnitCost) and c.minimum) for c in costs
-        )
-        return (cls(), cls(to="centre")) if fixed else (cls(),)
+        return (cls(), cls(to="centre")) if charges_a_fee(scenario) else (cls(),)
+
+    def waits(self, scenario: Scenario) -> bool:
+        """To the centre: a trade then goes further than back into the band."""
+        return self.to == "centre"
 
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
         """The width."""

@@ -92,6 +92,14 @@ def charges(scenario: Scenario, kinds: type | UnionType) -> bool:
     )
 
 
+def charges_a_fee(scenario: Scenario) -> bool:
+    """Whether a trade of the first underlying or future costs something whatever its size."""
+    return any(
+        isinstance(cost, FixedCost) or (isinstance(cost, PerUnitCost) and bool(cost.minimum))
+        for cost in scenario.costs[scenario.contract.options]
+    )
+
+
 def fixed_fee(known: Known) -> float:
     """F: what a trade costs whatever its size, money; a commission's minimum is not in it."""
     terms = known.scenario.costs[known.contract.options]

@@ -64,6 +64,11 @@ class WhalleyWilmottHedge(Baseline):
         """For one asset, with an aversion."""
         return several_assets(scenario) or no_aversion(scenario, self.aversion)
 
+    def waits(self, scenario: Scenario) -> bool:
+        """Under a fee: outside the band the holding goes to a narrower one."""
+        costs = scenario.costs[scenario.contract.options]
+        return any(isinstance(cost, FixedCost) for cost in costs)
+
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
         """The aversion."""
         return {"aversion": aversions(scenario)}

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from .action import DiscreteAction
+from .action import ActionMap, DiscreteAction, TriggerAction
 from .desk import Dealt, Desk
 from .episodes import simulate
 from .group_terms import GroupTerms, Terms, pilot_losses
@@ -23,6 +23,22 @@ from .stream import EpisodeStream, generator_of
 from .tape import At, Tape
 from .variation import Variation
 from .view import View
+
+
+def _check_base(base: Rule, action: ActionMap, scenario: Scenario) -> None:
+    """Refuse a base that does not fit, or of which the action cannot be a correction.
+
+    Raises:
+        ValueError: with the base's reason, or as it waits outside the region that it trades to.
+    """
+    reason = base.refusal(scenario)
+    if reason is None and base.waits(scenario) and not isinstance(action, TriggerAction):
+        reason = (
+            "it waits outside the region that it trades to: take the action trigger, or a rule "
+            "that trades to the edge"
+        )
+    if reason is not None:
+        raise ValueError(f"base {base.name!r}: {reason}")
 
 
 def _check_same_base(base: Rule, scenario: Scenario, ends: tuple[float, float]) -> None:
@@ -72,12 +88,10 @@ class LearningProblem:
         uses_theta = self.reward.uses_theta(self.objective)
         self.theta = self.objective.theta(pilot_losses(scenario)) if uses_theta else ()
         self.check_trainable()
-        base = self.view.action.built_on
-        reason = None if base is None else base.refusal(scenario)
-        if base is not None and reason is not None:
-            raise ValueError(f"base {base.name!r}: {reason}")
-        if base is not None and self.variation.aversion is not None:
-            _check_same_base(base, scenario, self.variation.aversion)
+        if self.view.action.built_on is not None:
+            _check_base(self.view.action.built_on, self.view.action, scenario)
+            if self.variation.aversion is not None:
+                _check_same_base(self.view.action.built_on, scenario, self.variation.aversion)
         self.groups: GroupTerms | None = None
         if self.variation:
             self.groups = GroupTerms(scenario, self.variation, self.scale, uses_theta=uses_theta)

@@ -24,6 +24,10 @@ class Rule(Kind):
         """Why the rule does not fit the scenario, with the mend; null where it does."""
         return None
 
+    def waits(self, scenario: Any) -> bool:
+        """Whether it waits outside the region that it trades to, as under a fee for every trade."""
+        return False
+
     @abstractmethod
     def start(self, n: int) -> Any:
         """The state before the first decision on ``n`` paths."""

@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from ..agents import agent_names, agent_settings
 from ..agents.factory import ALGORITHMS
+from ..agents.risk_critics import RiskActorCritic
 from ..baselines import Baseline, baseline_kinds
 from ..envs import load_scenario, preset_names
 from ..envs.observation import FEATURES, OWN_FEATURES
@@ -61,6 +62,6 @@ def _origin(agent: str) -> str:
     theirs = next(c for c in ALGORITHMS[agent].__mro__ if not c.__module__.startswith(ours))
     library = theirs.__module__.partition(".")[0].replace("_", "-")
     origin = f"{theirs.__name__} of {library}"
-    if theirs is BaseAlgorithm:  # an algorithm of our own
+    if theirs is BaseAlgorithm or issubclass(ALGORITHMS[agent], RiskActorCritic):  # our own
         origin = _first_line(ALGORITHMS[agent]).rstrip(".")
     return f"{origin}, {agent_settings(agent).steps:,} steps by default"

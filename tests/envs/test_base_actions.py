@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from deephedge.agents import agent_settings, as_sb3_env
-from deephedge.agents.factory import make_model, view_of
+from deephedge.agents.factory import check_fit, make_model, view_of
 from deephedge.agents.policy_hedger import PolicyHedger
 from deephedge.agents.random_state import global_generators
 from deephedge.baselines import (
+    BandHedge,
     Baseline,
     DeltaGammaHedge,
     DeltaVegaHedge,
@@ -30,7 +31,13 @@ from deephedge.envs import (
     rollout,
     simulate,
 )
-from deephedge.envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
+from deephedge.envs.action import (
+    ActionMap,
+    BandAction,
+    DiscreteAction,
+    ResidualAction,
+    TriggerAction,
+)
 from deephedge.envs.desk import Desk
 from deephedge.envs.hedger import base_edges
 from deephedge.envs.learning import LearningProblem
@@ -146,6 +153,20 @@ def test_a_base_that_does_not_fit_is_refused_before_the_first_step() -> None:
         HedgingVectorEnv(4, "short-call", view)
     with pytest.raises(ValueError, match="minimum-variance"):
         as_sb3_env("short-call", 4, view)
+
+
+def test_a_base_that_waits_outside_its_region_needs_a_trigger() -> None:
+    """At action 0 a band around its edges would trade where the rule stays."""
+    scenario, base = load_scenario("short-call"), BandHedge(to="centre")
+    with pytest.raises(ValueError, match="base 'band:to=centre': it waits outside"):
+        HedgingVectorEnv(4, scenario, View(action=BandAction(base=base)))
+    HedgingVectorEnv(4, scenario, View(action=TriggerAction(base=base)))
+    with pytest.raises(ValueError, match="imitate 'band:to=centre': it waits outside"):
+        check_fit(scenario, agent_settings("ppo", imitate=base))
+    fee = "[{kind: proportional, rate: 0.002}, {kind: fixed, fee: 0.02}]"
+    charged = load_scenario("short-call", {"hedges.0.costs": fee})
+    with pytest.raises(ValueError, match="base 'whalley-wilmott': it waits outside"):
+        HedgingVectorEnv(4, charged, View(action=BandAction(base=WhalleyWilmottHedge())))
 
 
 def test_a_base_is_part_of_the_view_as_json_and_of_discrete_choices() -> None:
