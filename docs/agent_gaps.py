@@ -42,7 +42,10 @@ PROBLEMS: dict[str, tuple[str, dict[str, str]]] = {
     "5 bp": ("short-call", {"hedges.0.costs.0.rate": "0.0005"}),
     "0 bp": ("short-call", {"hedges.0.costs.0.rate": "0"}),
 }
-FEED_FORWARD = {"action": {"kind": "trade"}}  # sees the holding, chooses the trade
+FEED_FORWARD = {  # sees the holding, chooses the trade; wider, as it draws the band itself
+    "action": {"kind": "trade"},
+    "net": (64, 64),
+}
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "deep-hedging": ("deep-hedging", {}),
     "deep-hedging, feed-forward": ("deep-hedging", FEED_FORWARD),
