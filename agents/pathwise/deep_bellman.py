@@ -217,9 +217,7 @@ class OneStep:
 
     def play(self, episodes: Episodes, hedger: Pathwise) -> Columns:
         """The holdings ``[M]`` before each date, where a hedger plays."""
-        known = Known(
-            self.desk.scenario, episodes, self.tape, Observations(episodes, False)
-        )
+        known = Known(self.desk.scenario, episodes, self.tape, Observations(episodes, False))
         account, state = self.desk.open(self.tape), hedger.start(episodes.paths)
         visited = []
         for t in range(episodes.steps):

@@ -1,4 +1,4 @@
-"""Deep Bellman: its steps add up, its gradient is the one-step risk's, its value is the optimum's."""
+"""Deep Bellman: its steps add up, its gradient is the one-step risk's, its value the optimum's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deephedge.agents.pathwise.deep_bellman import OneStep
 from deephedge.agents.pathwise.deep_hedging import Pathwise
 from deephedge.agents.pathwise.policy import PathwisePolicy
 from deephedge.agents.random_state import global_generators
-from deephedge.baselines import DeltaHedge
+from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.baselines.optimum import solve
 from deephedge.envs import Episodes, Scenario, View, load_scenario, rollout, simulate
 from deephedge.envs.action import TargetAction
@@ -92,7 +92,7 @@ def test_the_steps_add_up_to_the_rollout(name: str) -> None:
 
 
 def bowl(observation: Tensor) -> tuple[Tensor, Tensor]:
-    """A value of where a step ends, and its slope: half the square of the holding, the 5th column."""
+    """A value of where a step ends, and its slope: half the square of the holding, column 4."""
     holding = observation[:, 4]
     return 0.5 * holding**2, holding[:, None]
 
@@ -160,24 +160,24 @@ def test_one_period_is_worth_the_best_hedge() -> None:
         return problem.objective.risk(-pnl)
 
     best = minimize_scalar(risk, bounds=(0.0, 1.0), method="bounded")
-    model = learned(problem, 8192 * 150, environments=8192, net=(16,))
+    model = learned(problem, 8192 * 80, environments=8192, net=(16,), learning_rate=0.01)
     assert value_at_start(model, problem) == pytest.approx(best.fun, rel=0.01)
     assert risk(0.0) > 1.05 * best.fun
 
 
 def test_three_dates_are_worth_the_optimum() -> None:
-    """V(s_0) within 3 % of the dynamic programme's value, and the policy as near to it."""
+    """V(s_0) within 3 % of the dynamic programme's value, the policy 95 % of the way from delta."""
     problem = load_scenario("short-call", {"calendar.steps": "3", "hedges.0.costs.0.rate": "0.005"})
     optimum = solve(problem).value
-    model = learned(problem, 3 * 1024 * 200, environments=1024, net=(16, 16))
+    model = learned(problem, 3 * 2048 * 70, environments=2048, net=(16, 16), learning_rate=0.01)
     assert value_at_start(model, problem) == pytest.approx(optimum, rel=0.03)
     episodes = paths(problem, 100_000)
     played = PolicyHedger("x", model.policy, problem, problem.view)
-    found, delta = (
+    found, delta, best = (
         problem.objective.risk(-rollout(problem, episodes, hedger).pnl)
-        for hedger in (played, DeltaHedge())
+        for hedger in (played, DeltaHedge(), OptimalHedge())
     )
-    assert found == pytest.approx(optimum, rel=0.03)
+    assert (delta - found) / (delta - best) > 0.95
     assert delta > 1.1 * optimum
 
 
@@ -203,7 +203,9 @@ def same_weights(one: DeepBellman, two: DeepBellman) -> bool:
     pairs = [
         pair
         for part in ("policy", "critic")
-        for pair in zip(getattr(one, part).parameters(), getattr(two, part).parameters())
+        for pair in zip(
+            getattr(one, part).parameters(), getattr(two, part).parameters(), strict=True
+        )
     ]
     return all(torch.equal(a, b) for a, b in pairs)
 
