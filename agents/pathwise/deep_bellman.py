@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
@@ -157,7 +157,7 @@ class DeepBellman(DeepHedging):
             of_value = 2.0 * beyond / (objective.aversion * scale**2)  # about a mean square
             of_slope = (slopes - slope).square().mean()
             self.critic.optimizer.zero_grad()
-            (of_value + of_slope).backward()  # type: ignore[no-untyped-call]
+            (of_value + of_slope).backward()
             self.critic.optimizer.step()
         self.logger.record("train/value_loss", float(of_value.detach()))
         self.logger.record("train/slope_loss", float(of_slope.detach()))
@@ -179,9 +179,11 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(*create_mlp(inputs, 1 + instruments, [*net_arch], activation_fn))
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.net[-1].weight.mul_(LAST_LAYER)
-            self.net[-1].bias.zero_()
+            last.weight.mul_(LAST_LAYER)
+            last.bias.zero_()
         self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -267,8 +269,8 @@ class OneStep:
             ahead = contract.scale * ahead.masked_fill(self.last, 0.0)
             slope = contract.scale / contract.size * slope.masked_fill(self.last[:, None], 0.0)
         moved = [p * (h - h.detach()) for p, h in zip(slope.unbind(-1), after, strict=True)]
-        to_go = loss + ahead + ordered_sum(moved)
-        return to_go.detach(), objective.pointwise(to_go, (value,), TORCH) + surprise
+        to_go, theta = loss + ahead + ordered_sum(moved), cast(Any, (value,))
+        return to_go.detach(), objective.pointwise(to_go, theta, TORCH) + surprise
 
     def _step(self, holding: Columns, action: Tensor) -> tuple[Tensor, Tensor, Columns]:
         """The loss of each step, the part of it that nobody could foresee, what is held after."""
