@@ -52,8 +52,8 @@ class DeepBellman(DeepHedging):
     and three dates against the optimum).
 
     Args:
-        critic_steps: of the critic's optimiser per update; with one alone the actor runs ahead of
-            it and stops hedging.
+        critic_steps: of the critic's optimiser per update; with too few the actor runs ahead of
+            it.
         spread: of the holdings that states are explored with, position sizes.
         arguments: of `DeepHedging`.
 
@@ -67,6 +67,7 @@ class DeepBellman(DeepHedging):
         self,
         policy: str | type[BasePolicy],
         env: HedgingVecEnv,
+        *,
         critic_steps: int = 4,
         spread: float = 0.1,
         **arguments: Any,
