@@ -58,7 +58,7 @@ class DeepBellman(DeepHedging):
         arguments: of `DeepHedging`.
 
     Raises:
-        ValueError: for what `check` refuses.
+        ValueError: for what `check` refuses, and for no steps or a spread below 0.
     """
 
     name: ClassVar[str] = "deep-bellman"
@@ -72,6 +72,11 @@ class DeepBellman(DeepHedging):
         spread: float = 0.1,
         **arguments: Any,
     ) -> None:
+        if critic_steps < 1 or spread < 0:
+            raise ValueError(
+                f"agent {self.name}: critic_steps {critic_steps}, spread {spread}: give at least 1 "
+                "step and a spread of 0 or more"
+            )
         self.critic_steps, self.spread = critic_steps, spread
         super().__init__(policy, env, **arguments)
 
