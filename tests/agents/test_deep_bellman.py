@@ -165,11 +165,12 @@ def test_one_period_is_worth_the_best_hedge() -> None:
     assert risk(0.0) > 1.05 * best.fun
 
 
+@pytest.mark.slow
 def test_three_dates_are_worth_the_optimum() -> None:
     """V(s_0) within 3 % of the dynamic programme's value, the policy 95 % of the way from delta."""
     problem = load_scenario("short-call", {"calendar.steps": "3", "hedges.0.costs.0.rate": "0.005"})
     optimum = solve(problem).value
-    model = learned(problem, 3 * 2048 * 70, environments=2048, net=(16, 16), learning_rate=0.01)
+    model = learned(problem, 3 * 1024 * 200, environments=1024, net=(16, 16))
     assert value_at_start(model, problem) == pytest.approx(optimum, rel=0.03)
     episodes = paths(problem, 100_000)
     played = PolicyHedger("x", model.policy, problem, problem.view)
