@@ -1,6 +1,6 @@
 """Agents: what learns, on the native Stable-Baselines3 VecEnv."""
 
-from .pathwise import DeepHedging
+from .pathwise import DeepBellman, DeepHedging
 from .policy_hedger import PolicyHedger
 from .saved_policy import load_policy, save_policy
 from .sb3_environment import HedgingVecEnv, as_sb3_env
@@ -9,6 +9,7 @@ from .training import Trained, train_agent
 
 __all__ = [
     "AgentSettings",
+    "DeepBellman",
     "DeepHedging",
     "HedgingVecEnv",
     "PolicyHedger",

@@ -17,8 +17,7 @@ from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction,
 from ..envs.rewards import TelescopedReward
 from ..envs.rule import Rule
 from .exploration import BatchNoise, HedgingDQN
-from .pathwise import DeepHedging
-from .pathwise.surrogate import check_pathwise
+from .pathwise import DeepBellman, DeepHedging
 from .replay import HedgingReplayBuffer
 from .risk_critics import PnlReplayBuffer, QuantileCritic, RiskActorCritic, TwoCritic
 from .sb3_environment import HedgingVecEnv, as_sb3_env
@@ -34,12 +33,13 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "tqc": TQC,
     "recurrent-ppo": RecurrentPPO,
     "deep-hedging": DeepHedging,
+    "deep-bellman": DeepBellman,
     "quantile-critic": QuantileCritic,
     "two-critic": TwoCritic,
 }
 ACTIVATIONS = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 NOISY = ("td3", "ddpg", "quantile-critic", "two-critic")
-PATHWISE = ("deep-hedging",)
+PATHWISE = ("deep-hedging", "deep-bellman")
 ON_POLICY = ("ppo", "a2c", "recurrent-ppo")
 
 
@@ -92,7 +92,7 @@ def make_model(scenario: Scenario, settings: AgentSettings, seed: int) -> BaseAl
         "device": "cpu",
         "policy_kwargs": policy_arguments(settings),
     }
-    if kind is DeepHedging:
+    if issubclass(kind, DeepHedging):
         return _built(kind, settings, "MlpPolicy", env, seed=seed, **arguments)
     arguments["gamma"] = 1.0
     if kind is not DDPG:  # the one SB3 class that does not take it
@@ -127,14 +127,14 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     """
     algorithm, view = settings.algorithm, view_of(scenario, settings)
     settings.vary.check(scenario, view)
-    if (settings.memory > 0) != (algorithm == "recurrent-ppo") and algorithm not in PATHWISE:
+    if (settings.memory > 0) != (algorithm == "recurrent-ppo") and algorithm != "deep-hedging":
         raise ValueError(
             f"agent {algorithm}: memory {settings.memory}: recurrent-ppo needs cells, deep-hedging "
             "may have them, the others have none: change memory, or the agent"
         )
-    if ALGORITHMS[algorithm] is DeepHedging:
-        check_pathwise(scenario)
     kind = ALGORITHMS[algorithm]
+    if issubclass(kind, DeepHedging):
+        kind.check(scenario, view, settings.vary)
     if issubclass(kind, RiskActorCritic):
         kind.check(scenario, view)
         if settings.vary.aversion or settings.vary.worst_of:

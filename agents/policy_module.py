@@ -288,5 +288,6 @@ def network_of(policy: BasePolicy) -> nn.Sequential:
         return nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
     raise ValueError(
         f"a {type(policy).__name__} cannot be exported: only policies that see nothing but the "
-        "present can, those of ppo, a2c, sac, td3, ddpg, tqc, dqn, the critics and deep-hedging"
+        "present can, those of ppo, a2c, sac, td3, ddpg, tqc, dqn, the critics, deep-hedging and "
+        "deep-bellman"
     )

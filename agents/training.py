@@ -16,7 +16,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from ..envs import Scenario, View, draw
 from ..envs.stream import Role, generator_of, stream_of
 from .exploration import FallingNoise
-from .factory import ON_POLICY, make_model, view_of
+from .factory import ON_POLICY, PATHWISE, make_model, view_of
 from .imitation import imitate
 from .monitor import Progress, RiskMonitor
 from .policy_hedger import PolicyHedger
@@ -121,4 +121,4 @@ def log_interval(settings: AgentSettings) -> int:
     """Rollouts (on-policy), updates (pathwise) or episodes (off-policy) between two log dumps."""
     if settings.algorithm in ON_POLICY:
         return 1
-    return 10 if settings.algorithm == "deep-hedging" else 10 * settings.environments
+    return 10 if settings.algorithm in PATHWISE else 10 * settings.environments

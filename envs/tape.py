@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
+import torch
 
 from .episodes import Episodes
 from .ledger import Period
@@ -227,7 +228,8 @@ def _delta_hedged(tape: Tape) -> X:
 
 
 def _by_path(dates: tuple[tuple[X, ...], ...], t: X) -> tuple[X, ...]:
-    table: X = np.asarray(dates)[t]
+    table: X = np.asarray(dates)
+    table = torch.as_tensor(table, device=t.device)[t] if isinstance(t, torch.Tensor) else table[t]
     return tuple(table[:, k] for k in range(table.shape[1]))
 
 

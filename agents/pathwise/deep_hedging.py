@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor, nn
 
-from ...envs import Episodes, Known, Scenario, draw
+from ...envs import Episodes, Known, Scenario, Variation, View, draw
 from ...envs.desk import Desk
 from ...envs.group_terms import GroupTerms
 from ...envs.namespace import TORCH
@@ -49,6 +49,7 @@ class DeepHedging(BaseAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PathwisePolicy}
+    name: ClassVar[str] = "deep-hedging"
     policy: PathwisePolicy
     gamma = 1.0
 
@@ -77,9 +78,19 @@ class DeepHedging(BaseAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    @classmethod
+    def check(cls, scenario: Scenario, view: View, variation: Variation) -> None:
+        """Refuse what has no gradient.
+
+        Raises:
+            ValueError: from `check_pathwise`.
+        """
+        check_pathwise(scenario, cls.name)
+
     def _setup_model(self) -> None:
         if isinstance(self.env, HedgingVecEnv):  # else it is loaded to play only
-            check_pathwise(self.env.env.problem.scenario)
+            problem = self.env.env.problem
+            self.check(problem.scenario, problem.view, problem.variation)
         self._setup_lr_schedule()
         weights = int(stream_of(self.seed or 0, Role.POLICY).generate_state(1)[0])
         kind: Any = self.policy_class
@@ -110,7 +121,7 @@ class DeepHedging(BaseAlgorithm):
         while going and self.num_timesteps < total:
             callback.on_rollout_start()
             self._update_current_progress_remaining(self.num_timesteps, total)
-            self._update_learning_rate(self.policy.optimizer)
+            self._update_learning_rate(self._optimizers())
             desk.narrow(self._current_progress_remaining)
             episodes = self._fresh_episodes(problem.scenario)
             actions = self._update(episodes, desk)
@@ -122,6 +133,9 @@ class DeepHedging(BaseAlgorithm):
                 self.dump_logs()
         callback.on_training_end()
         return self
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.policy.optimizer]
 
     def _fresh_episodes(self, scenario: Scenario) -> Episodes:
         assert isinstance(self.env, HedgingVecEnv)

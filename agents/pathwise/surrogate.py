@@ -100,7 +100,7 @@ def jumps(cost: Cost, scenario: Scenario) -> bool:
     return bool(cost.charge(SMALL_TRADE, spot, SCALAR) > 1e-5 * cost.charge(1.0, spot, SCALAR))
 
 
-def check_pathwise(scenario: Scenario) -> None:
+def check_pathwise(scenario: Scenario, agent: str) -> None:
     """Refuse a scenario that no pathwise gradient can be taken of, not even of a smooth version.
 
     Raises:
@@ -117,6 +117,6 @@ def check_pathwise(scenario: Scenario) -> None:
     ]
     if keys:
         raise ValueError(
-            f"agent deep-hedging: {', '.join(keys)}: the cost jumps at the smallest trade, which a "
+            f"agent {agent}: {', '.join(keys)}: the cost jumps at the smallest trade, which a "
             "pathwise gradient does not see: give its kind a smoothed version, or train ppo"
         )

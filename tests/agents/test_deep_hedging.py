@@ -305,7 +305,7 @@ def test_what_has_no_pathwise_gradient_is_refused(changes: dict[str, str], messa
 
 def test_costs_that_vanish_with_the_trade_are_not_refused() -> None:
     costs = "[{kind: per-unit, fee: 0.1}, {kind: quadratic, rate: 0.1}, {kind: fixed, fee: 0}]"
-    check_pathwise(load_scenario("short-call", {"hedges.0.costs": costs}))
+    check_pathwise(load_scenario("short-call", {"hedges.0.costs": costs}), "deep-hedging")
 
 
 def test_discrete_actions_are_refused(three_steps: Scenario, tiny: Tiny) -> None:

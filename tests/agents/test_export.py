@@ -21,7 +21,8 @@ from deephedge.agents.random_state import global_generators
 from deephedge.envs import Episodes, Scenario, load_scenario, rollout, simulate
 
 Tiny = Callable[..., AgentSettings]
-FEED_FORWARD = ["ppo", "a2c", "sac", "td3", "ddpg", "tqc", "dqn", "deep-hedging"]
+FEED_FORWARD = ["ppo", "a2c", "sac", "td3", "ddpg", "tqc", "dqn"]
+FEED_FORWARD += ["deep-hedging", "deep-bellman"]
 PATHS = 64
 
 FUTURE = [{"instrument": {"kind": "future", "tenor": 15 / 365}, "limits": {"max_trade": 0.4}}]

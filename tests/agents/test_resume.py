@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import KVWriter
 from deephedge.agents import AgentSettings, Trained, agent_names, train_agent, training_state
 from deephedge.agents import training as training_module
 from deephedge.agents.checkpoint import STATE, has_checkpoint
-from deephedge.agents.factory import ON_POLICY
+from deephedge.agents.factory import ON_POLICY, PATHWISE
 from deephedge.agents.monitor import RiskMonitor
 from deephedge.envs import Scenario, load_scenario
 
@@ -100,6 +100,7 @@ FAST: list[Case] = [
     ("sac", {}, {}, (2, 6)),
     ("dqn", {}, {}, (8,)),
     ("deep-hedging", {}, {}, (3,)),
+    ("deep-bellman", {}, {}, (3,)),
 ]
 SLOW: list[Case] = [
     ("recurrent-ppo", {}, {}, (8,)),
@@ -145,9 +146,9 @@ def test_a_stopped_training_goes_on_to_the_same_end(
     assert same(weights(resumed), weights(whole))
     assert resumed.risks == whole.risks and resumed.risk == whole.risk
     first, second = ends
-    if name in (*ON_POLICY, "deep-hedging"):  # nobody draws from it, nor seeds it
+    if name in (*ON_POLICY, *PATHWISE):  # nobody draws from it, nor seeds it
         del first["actions"]
-    if name == "deep-hedging":  # it plays episodes of its own
+    if name in PATHWISE:  # it plays episodes of its own
         for state in ends:
             del state["attributes"]["env"], state["attributes"]["_last_obs"]
     for key, value in first.items():
@@ -166,7 +167,7 @@ def test_any_rollout_is_as_good_as_any_other(name: str, tiny: Tiny, tmp_path: Pa
     scenario = load_scenario("short-call", {"calendar.steps": "3"})
     settings = tiny(name, steps=16 * 3 * 4, updates_per_transition=0.1)
     whole, rows = run(scenario, settings, None)
-    steps = 4 if name == "deep-hedging" else 12
+    steps = 4 if name in PATHWISE else 12
     for stop in range(1, steps + 1):
         folder = tmp_path / str(stop)
         with pytest.raises(StoppedError):

@@ -21,6 +21,7 @@ NAMES = [
     "ddpg",
     "dqn",
     "deep-hedging",
+    "deep-bellman",
     "quantile-critic",
     "two-critic",
 ]
