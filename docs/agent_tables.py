@@ -69,7 +69,7 @@ def conditioned(document: Document) -> str:
     """One policy for all aversions beside one for each."""
     lines = [
         f"Measured by `{document['command']}` on {document['paths']:,} paths: the share of the gap "
-        "from delta to the optimum that is closed at each aversion, the mean of three seeds, every "
+        "from delta to the optimum that is closed at each aversion, the mean over seeds and every "
         "seed behind it.",
         "",
         "| aversion | separate trainings | one conditioned policy | lost | ppo, conditioned |",
