@@ -91,6 +91,7 @@ def _tiny(name: str, **changes: Any) -> AgentSettings:
     lowered: dict[str, Any] = {
         "environments": ENVIRONMENTS,
         "steps": ENVIRONMENTS * 30 * EPISODES,
+        "validation": 1,
         "options": options,
     }
     return agent_settings(name, **(lowered | changes))

@@ -166,7 +166,8 @@ def test_the_reloaded_program_holds_the_same(name: str, tiny: Tiny, tmp_path: Pa
     assert len(interface["instruments"]) == len(policy.scenario.hedges)
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", pytest.param("td3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["dqn", "td3"])
 def test_onnx_holds_the_same(
     algorithm: str, short_call: Scenario, tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -250,7 +250,7 @@ def learn(
 ) -> Trained:
     """PPO as it is set up by default, but for what is changed."""
     monkeypatch.setattr(training_module, "VALIDATION_PATHS", validation)
-    settings = agent_settings("ppo", environments=512, net=(32,), **changes)
+    settings = agent_settings("ppo", environments=512, net=(32,), validation=1, **changes)
     return train_agent(scenario, settings)
 
 
@@ -297,7 +297,11 @@ def test_ppo_learns_not_to_trade_where_trading_is_ruinous(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "objective", ["{kind: cvar, level: 0.9}", "{kind: mean-std, weight: 1.645}"]
+    "objective",
+    [
+        "{kind: cvar, level: 0.9}",
+        pytest.param("{kind: mean-std, weight: 1.645}", marks=pytest.mark.slow),
+    ],
 )
 def test_theta_follows_the_policy_and_the_policy_its_objective(
     objective: str, monkeypatch: pytest.MonkeyPatch

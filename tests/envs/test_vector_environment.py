@@ -372,7 +372,7 @@ def test_a_refit_between_rollouts_keeps_rewards_adding_up(reward: str) -> None:
             *_, info = env.step(action)
         before, wealth = env.problem.theta, info["wealth"] * (pause != 5)
         env.refit()
-        assert (env.problem.theta != before) == (reward == "telescoped")
+        assert (env.problem.theta != before) == (reward != "cash-flow")
         earned = np.zeros(50)
         for action in actions[pause:]:
             _, rewards, _, _, info = env.step(action)
