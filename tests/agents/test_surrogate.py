@@ -138,7 +138,7 @@ def test_every_jump_is_trained_through(
 ) -> None:
     """To a lower exact risk than the untrained policy's."""
     scenario = load_scenario("short-call", {"calendar.steps": "3"} | changes)
-    settings = tiny("deep-hedging", environments=256, steps=768 * 40, action=action)
+    settings = tiny("deep-hedging", environments=256, steps=768 * 40, action=action, validation=4)
     result = train_agent(scenario, settings)
     assert np.isfinite(result.risk) and result.risk < 0.99 * result.risks[0][1]
 

@@ -254,6 +254,7 @@ def learn(
     return train_agent(scenario, settings)
 
 
+@pytest.mark.slow
 def test_ppo_finds_the_variance_optimal_hedge_of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """From a target of 0: the untrained policy is told nothing of delta."""
     scenario = frictionless(1)
@@ -284,6 +285,7 @@ def test_ppo_finds_the_variance_optimal_hedge_over_the_spot(
     assert risk(-learned.pnl) < 1.01 * risk(-optimal.pnl)
 
 
+@pytest.mark.slow
 def test_ppo_learns_not_to_trade_where_trading_is_ruinous(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 10 % a trade; the untrained band would trade to within 0.1 of delta."""
     scenario = load_scenario("short-call", {"calendar.steps": "1", "hedges.0.costs.0.rate": "0.1"})
