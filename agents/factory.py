@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from ..envs import Scenario, View
-from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction, TriggerAction
+from ..envs.action import ActionMap, BandAction, DiscreteAction, ResidualAction
 from ..envs.rewards import TelescopedReward
 from ..envs.rule import Rule
 from .exploration import BatchNoise, HedgingDQN
@@ -65,7 +65,7 @@ def _built_on(action: ActionMap, base: Rule) -> ActionMap:
     """The same map around a base."""
     if isinstance(action, DiscreteAction):
         return action.model_copy(update={"of": _built_on(action.of, base)})
-    if isinstance(action, BandAction | ResidualAction | TriggerAction):
+    if isinstance(action, BandAction | ResidualAction):
         return action.model_copy(update={"base": base})
     kind = getattr(action, "kind")  # noqa: B009 - declared by the kinds
     raise ValueError(

@@ -11,15 +11,12 @@ time of every turn. `--peer-python` takes an interpreter that has pfhedge alread
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
-from pathlib import Path
 
-from pfhedge import PEER, cpu_name, install, run, versions
+from pfhedge import PEER, install, machine, options_of, run, versions
 
 BATCHES = (1000, 4096)  # pfhedge's default and deephedge's
 FORMS = ("holding", "band")
@@ -204,12 +201,7 @@ def table(figures: list[dict[str, object]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--peer-python", help="an interpreter that has pfhedge already")
-    parser.add_argument("--turns", type=int, default=5, help="times the two take turns (5)")
-    parser.add_argument("--repeats", type=int, default=40, help="epochs in a turn, best kept (40)")
-    options = parser.parse_args()
+    options = options_of(__doc__, repeats=40)
     with tempfile.TemporaryDirectory() as folder:
         peer = options.peer_python or install(folder)
         figures = [
@@ -224,11 +216,7 @@ def main() -> None:
     if options.json is not None:
         document = {
             "command": "benchmarks/deep_hedging.py " + " ".join(sys.argv[1:]),
-            "machine": {
-                "cpu": cpu_name(),
-                "cores": os.cpu_count(),
-                "load_average_at_the_end": round(os.getloadavg()[0], 2),
-            },
+            "machine": machine(),
             "deephedge": versions(sys.executable),
             PEER: peer_versions,
             "training_throughput": figures,

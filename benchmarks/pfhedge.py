@@ -137,6 +137,28 @@ def cpu_name() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "load_average_at_the_end": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+    }
+
+
+def options_of(description: str | None, repeats: int) -> argparse.Namespace:
+    """The command line of a comparison with pfhedge."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--peer-python", help="an interpreter that has pfhedge already")
+    parser.add_argument("--turns", type=int, default=5, help="times the two take turns (5)")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help=f"of which a turn keeps the best ({repeats})"
+    )
+    return parser.parse_args()
+
+
 def compare(peer: str, threads: int, turns: int, repeats: int) -> list[dict[str, object]]:
     """Every market's seconds in both, and their ratio; the medians over the turns."""
     own_turns, peer_turns = [], []
@@ -174,12 +196,7 @@ def table(figures: list[dict[str, object]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--peer-python", help="an interpreter that has pfhedge already")
-    parser.add_argument("--turns", type=int, default=5, help="times the two take turns (5)")
-    parser.add_argument("--repeats", type=int, default=7, help="draws in a turn, best kept (7)")
-    options = parser.parse_args()
+    options = options_of(__doc__, repeats=7)
     with tempfile.TemporaryDirectory() as folder:
         peer = options.peer_python or install(folder)
         figures = [
@@ -192,12 +209,7 @@ def main() -> None:
     if options.json is not None:
         document = {
             "command": "benchmarks/pfhedge.py " + " ".join(sys.argv[1:]),
-            "machine": {
-                "cpu": cpu_name(),
-                "cores": os.cpu_count(),
-                "load_average_at_the_end": round(os.getloadavg()[0], 2),
-                "python": platform.python_version(),
-            },
+            "machine": machine(),
             "deephedge": versions(sys.executable),
             PEER: peer_versions,
             "figures": figures,

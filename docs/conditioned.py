@@ -9,26 +9,22 @@ from delta to the optimum is lost to separate trainings. PPO is conditioned only
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from training_study import go_on, losses
 
 from deephedge import load_scenario
 from deephedge.agents import agent_settings, train_agent
 from deephedge.baselines import DeltaHedge, OptimalHedge
-from deephedge.envs import Hedger, Scenario, rollout, simulate
-from deephedge.experiments.runs import write_json
+from deephedge.envs import Hedger, Scenario
 
 RESULTS = Path(__file__).resolve().parent / "results" / "conditioned.json"
 AVERSIONS = (0.01, 0.032, 0.1, 0.32, 1.0)
-PATHS, BLOCK, EVALUATION_SEED = 200_000, 10_000, 1_000
+PATHS = 200_000
 SEEDS, NET = (0,), (64, 64)
 VARY: dict[str, Any] = {"vary": {"aversion": (0.01, 1.0)}}
 # Agent and settings; the aversion of a separate training.
@@ -47,13 +43,8 @@ def scenario_of(aversion: float) -> Scenario:
 def judged(hedger: Hedger, aversion: float) -> dict[str, Any]:
     """The gap that a hedger closes at an aversion; the error is of its distance to the optimum."""
     scenario = scenario_of(aversion)
-    objective, generator = scenario.objective, torch.Generator().manual_seed(EVALUATION_SEED)
-    parts: list[list[Any]] = [[], [], []]
-    for _ in range(PATHS // BLOCK):
-        episodes = simulate(scenario, BLOCK, generator)
-        for each, losses in zip((DeltaHedge(), OptimalHedge(), hedger), parts, strict=True):
-            losses.append(-np.asarray(rollout(scenario, episodes, each).pnl))
-    delta, best, own = map(np.concatenate, parts)
+    objective, hedgers = scenario.objective, (DeltaHedge(), OptimalHedge(), hedger)
+    delta, best, own = losses(scenario, hedgers, PATHS)
     gap = objective.risk(delta) - objective.risk(best)
     error = (objective.influence(own) - objective.influence(best)).std() / math.sqrt(PATHS)
     return {
@@ -67,8 +58,9 @@ def judged(hedger: Hedger, aversion: float) -> dict[str, Any]:
     }
 
 
-def measure(title: str, seed: int) -> dict[str, Any]:
-    """One training, evaluated at the aversions that it is for."""
+def measure(wanted: tuple[str, int]) -> dict[str, Any]:
+    """One training of a seed, evaluated at the aversions that it is for."""
+    title, seed = wanted
     agent, changes, own = TRAININGS[title]
     settings = agent_settings(agent, **changes)
     started = time.process_time()
@@ -83,7 +75,7 @@ def measure(title: str, seed: int) -> dict[str, Any]:
     }
 
 
-def lost(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def lost(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """How much less of the gap conditioned policies close than separate ones, the mean of seeds."""
 
     def closed(aversion: float, conditioned: bool) -> list[float]:
@@ -102,28 +94,18 @@ def lost(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if separate and conditioned:
             share = float(np.mean(separate) - np.mean(conditioned))
             found.append({"aversion": aversion, "lost": share})
-    return found
+    return {"lost": found}
 
 
 def main() -> None:
     """Train what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    document: dict[str, Any] = {
-        "command": "python docs/conditioned.py",
-        "versions": {lib: metadata.version(lib) for lib in ("deephedge", "numpy", "torch")},
-        "paths": PATHS,
-        "runs": [],
-    }
-    if options.out.exists():
-        document["runs"] = json.loads(options.out.read_text(encoding="utf-8"))["runs"]
-    done = {(run["training"], run["seed"]) for run in document["runs"]}
-    for title, seed in [(t, s) for s in SEEDS for t in TRAININGS if (t, s) not in done]:
-        document["runs"].append(measure(title, seed))
-        document["lost"] = lost(document["runs"])
-        write_json(options.out, document)
+    wanted = [(title, seed) for seed in SEEDS for title in TRAININGS]
+    go_on(
+        *("conditioned.py", RESULTS, {"paths": PATHS}, wanted),
+        key=lambda run: (run["training"], run["seed"]),
+        measure=measure,
+        summary=lost,
+    )
 
 
 if __name__ == "__main__":

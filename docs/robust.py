@@ -8,26 +8,21 @@ all four on 100,000 fresh paths, as the excess of its risk over delta's there.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from training_study import go_on, losses
 
 from deephedge import load_scenario
 from deephedge.agents import agent_settings, train_agent
 from deephedge.baselines import DeltaHedge
-from deephedge.envs import Hedger, rollout, simulate
-from deephedge.experiments.runs import write_json
+from deephedge.envs import Hedger
 
 RESULTS = Path(__file__).resolve().parent / "results" / "robust.json"
 VOLS = (0.15, 0.2, 0.25, 0.3)
-PATHS, BLOCK, EVALUATION_SEED, STEPS = 100_000, 10_000, 1_000, 12_000_000
+PATHS, STEPS = 100_000, 12_000_000
 TRAININGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "randomised": {"uniform": {"market.sigma": (0.15, 0.3)}},
@@ -38,13 +33,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
 def judged(hedger: Hedger, vol: float) -> dict[str, Any]:
     """The risk in a market of another vol, and how far it is from delta's, paired."""
     scenario = load_scenario("short-call", {"market.sigma": str(vol)})
-    objective, generator = scenario.objective, torch.Generator().manual_seed(EVALUATION_SEED)
-    parts: list[list[Any]] = [[], []]
-    for _ in range(PATHS // BLOCK):
-        episodes = simulate(scenario, BLOCK, generator)
-        for each, losses in zip((DeltaHedge(), hedger), parts, strict=True):
-            losses.append(-np.asarray(rollout(scenario, episodes, each).pnl))
-    delta, own = map(np.concatenate, parts)
+    objective = scenario.objective
+    delta, own = losses(scenario, (DeltaHedge(), hedger), PATHS)
     error = (objective.influence(own) - objective.influence(delta)).std() / math.sqrt(PATHS)
     return {
         "vol": vol,
@@ -72,23 +62,11 @@ def measure(title: str) -> dict[str, Any]:
 
 def main() -> None:
     """Train what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    document: dict[str, Any] = {
-        "command": "python docs/robust.py",
-        "versions": {lib: metadata.version(lib) for lib in ("deephedge", "numpy", "torch")},
-        "paths": PATHS,
-        "steps": STEPS,
-        "runs": [],
-    }
-    if options.out.exists():
-        document["runs"] = json.loads(options.out.read_text(encoding="utf-8"))["runs"]
-    done = {run["training"] for run in document["runs"]}
-    for title in [title for title in TRAININGS if title not in done]:
-        document["runs"].append(measure(title))
-        write_json(options.out, document)
+    go_on(
+        *("robust.py", RESULTS, {"paths": PATHS, "steps": STEPS}, TRAININGS),
+        key=lambda run: run["training"],
+        measure=measure,
+    )
 
 
 if __name__ == "__main__":

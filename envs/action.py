@@ -184,7 +184,7 @@ class BandAction(ActionMap):
         return (centre[0] - rest) + reach * action[0], (centre[1] + rest) + reach * action[1]
 
 
-class TriggerAction(ActionMap):
+class TriggerAction(BandAction):
     """A band that is left alone until the holding is ``slack`` outside it; then to its edge.
 
     The form of the optimum where every trade pays a fee: it is worth a fee only from some distance
@@ -193,15 +193,7 @@ class TriggerAction(ActionMap):
     transaction cost structure", 1999. At action 0 edges and slack are each ``rest``.
     """
 
-    kind: Literal["trigger"] = "trigger"
-    reach: Reach = 1.0
-    rest: Annotated[float, Field(ge=0)] = 0.1
-    base: Rule | None = None
-
-    @property
-    def built_on(self) -> Rule | None:
-        """The base."""
-        return self.base
+    kind: Literal["trigger"] = "trigger"  # type: ignore[assignment]
 
     @property
     def width(self) -> int:
@@ -225,8 +217,7 @@ class TriggerAction(ActionMap):
         self, action: tuple[X, ...], holding: X, centre: Centre, size: float, ops: Namespace
     ) -> tuple[X, X]:
         """The band's target, and ``max(rest + reach a2, 0)`` position sizes."""
-        band = BandAction(reach=self.reach, rest=self.rest, base=self.base)
-        edge = band.target(action[:2], holding, centre, (0.0, 0.0), size, ops)
+        edge = ops.between(holding, *self.edges(action, holding, centre, size))
         slack = ops.maximum(self.rest * size + (self.reach * size) * action[2], 0.0)
         return edge, slack
 

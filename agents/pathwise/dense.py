@@ -1,8 +1,7 @@
 """A network's step in a rollout as one autograd operation.
 
 Each date of a differentiable rollout calls the network once. As one operation it needs no
-concatenation of the observation, no gradient to the market's features and no copy for the ReLU:
-an update takes two thirds of the time (benchmarks/deep_hedging.py).
+concatenation of the observation, no gradient to the market's features and no copy for the ReLU.
 """
 
 from __future__ import annotations
