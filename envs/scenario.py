@@ -53,7 +53,8 @@ class Scenario(Part):
     one for each asset. With ``liquidate`` the holdings
     are sold at the end, at cost; otherwise they are counted at mid. A position still alive at the
     end is closed out at its mark. ``loss_limit`` (money) stops and liquidates an episode whose
-    marked loss has reached it.
+    marked loss has reached it. ``capital`` is the money that stands behind the deal: P&L does not
+    count it, rules and limits that ask what is owned do.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Scenario(Part):
     marking: Marking
     liquidate: bool = False
     loss_limit: Annotated[float, Field(gt=0)] | None = None
+    capital: Annotated[float, Field(gt=0)] | None = None
     objective: Objective
     view: View = View()
 

@@ -11,6 +11,7 @@ from .instrument import DeltaOne, Future, Instrument, ListedOption, RolledOption
 from .lookback import FloatingLookbackCall, FloatingLookbackPut, Lookback, LookbackCall, LookbackPut
 from .path_claim import PathClaim
 from .position import Leg, Position
+from .prepaid_forward import PrepaidForward
 from .several_assets import Basket, BasketCall, BasketPut, Exchange
 from .variance_swap import VarianceSwap
 
@@ -48,6 +49,7 @@ __all__ = [
     "Path",
     "PathClaim",
     "Position",
+    "PrepaidForward",
     "Put",
     "RolledOption",
     "Underlying",

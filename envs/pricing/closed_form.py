@@ -10,6 +10,7 @@ from ..instruments.claim import Claim, EuropeanOption
 from ..instruments.digital import Digital
 from ..instruments.forward_start import ForwardStart
 from ..instruments.lookback import Lookback
+from ..instruments.prepaid_forward import PrepaidForward
 from ..instruments.several_assets import Basket, Exchange
 from ..instruments.variance_swap import VarianceSwap
 from .asian import asian
@@ -19,6 +20,7 @@ from .digital import digital
 from .fixings import until_maturity
 from .forward_start import forward_start
 from .lookback import lookback
+from .prepaid_forward import prepaid_forward
 from .several_assets import basket, exchange
 from .terms import Terms
 from .variance_swap import variance_swap
@@ -62,6 +64,7 @@ def vanilla(claim: EuropeanOption, terms: Terms) -> Greeks:
 
 
 closed_form.register(Digital)(digital)
+closed_form.register(PrepaidForward)(prepaid_forward)
 closed_form.register(Exchange)(exchange)
 closed_form.register(Basket)(basket)
 closed_form.register(Asian)(until_maturity(asian))

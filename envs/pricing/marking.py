@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..instruments import AmericanPut, Claim, PathClaim
+from ..instruments import AmericanPut, Claim, PathClaim, PrepaidForward
 from ..markets import CorrelatedGBM, GeometricBrownianMotion, Market, MarketPaths
 from ..part import Kind
 from .american import american_put, exercised
@@ -164,4 +164,4 @@ class ModelMarking(Marking):
     @staticmethod
     def _as_base(claim: Claim, market: Market) -> bool:
         lognormal = isinstance(market, GeometricBrownianMotion | CorrelatedGBM)
-        return lognormal or isinstance(claim, PathClaim)
+        return lognormal or isinstance(claim, PathClaim | PrepaidForward)

@@ -34,6 +34,7 @@ from deephedge.envs.instruments.lookback import (
 )
 from deephedge.envs.instruments.path_claim import PathClaim
 from deephedge.envs.instruments.position import Position
+from deephedge.envs.instruments.prepaid_forward import PrepaidForward
 from deephedge.envs.instruments.several_assets import BasketCall, BasketPut, Exchange
 from deephedge.envs.instruments.variance_swap import VarianceSwap
 from deephedge.envs.part import Part
@@ -51,6 +52,7 @@ def squares(*spots: float) -> float:
 
 
 PAYOFFS: list[tuple[Claim, list[float]]] = [
+    (PrepaidForward(), [110, 95]),
     (DigitalCall(strike=100, cash=7.0), [7, 0]),
     (DigitalPut(strike=100), [0, 1]),
     (DigitalCall(strike=110), [0, 0]),  # at the strike neither pays

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deephedge.envs import load_scenario, simulate
 from deephedge.envs.instruments import Call, Claim, EuropeanOption, Path, Put
 from deephedge.envs.instruments.digital import Digital, DigitalCall, DigitalPut
 from deephedge.envs.markets import GeometricBrownianMotion, Market, MarketPaths, Merton, Uniform
@@ -16,6 +17,7 @@ from deephedge.envs.markets.heston import Heston
 from deephedge.envs.markets.kou import Kou
 from deephedge.envs.markets.rough_bergomi import RoughBergomi
 from deephedge.envs.markets.sabr import Sabr
+from deephedge.envs.presets import changed
 from deephedge.envs.pricing.black_scholes import Greeks
 from deephedge.envs.pricing.model_price import model_price
 from deephedge.envs.pricing.terms import Terms
@@ -274,3 +276,22 @@ def test_pairs_without_a_model_price_are_refused() -> None:
         model_price(Odd(), Heston(), terms)
     with pytest.raises(TypeError, match="Call has no price in the model of RoughBergomi: "):
         model_price(Call(strike=100.0), RoughBergomi(), terms)
+
+
+def test_a_prepaid_forward_is_the_share_less_its_dividends_in_every_model() -> None:
+    scenario = load_scenario(
+        "heston-call",
+        {
+            "market.dividend": "0.03",
+            "position.legs": "[{quantity: 2, claim: {kind: prepaid-forward}}]",
+        },
+    )
+    for kind in ("model", "market-vol"):
+        one = changed(scenario, {"marking": {"kind": kind}})
+        episodes = simulate(one, 50, torch.Generator().manual_seed(0))
+        left = (episodes.times[-1] - episodes.times)[:-1]
+        wanted = 2 * episodes.spot[:-1] * torch.exp(-0.03 * left)
+        torch.testing.assert_close(episodes.mark[:-1], wanted)
+        torch.testing.assert_close(episodes.delta[:-1], wanted / episodes.spot[:-1])
+        torch.testing.assert_close(episodes.theta[:-1], 0.03 * wanted)
+        torch.testing.assert_close(episodes.cash_flow[-1], 2 * episodes.spot[-1])
