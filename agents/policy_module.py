@@ -18,11 +18,13 @@ from stable_baselines3.sac.policies import Actor as EntropicActor
 from stable_baselines3.td3.policies import Actor as PlainActor
 from torch import Tensor, nn
 
+from ..envs.contract import Contract
 from ..envs.desk import Desk
 from ..envs.instruments import Future
 from ..envs.ledger import Account
 from ..envs.namespace import TORCH
-from ..envs.observation import BOUND, FEATURES, Contract
+from ..envs.observation import FEATURES
+from ..envs.own_features import BOUND
 from ..envs.scenario import Scenario
 from .pathwise import PathwisePolicy
 from .policy_hedger import PolicyHedger
@@ -99,9 +101,11 @@ class PolicyModule(nn.Module):
                 "and ONNX cannot hold: export it as csv, or train without a base"
             )
         self.network = network_of(hedger.policy)
-        if "signature" in scenario.features_of(hedger.view):
+        seen = scenario.features_of(hedger.view)
+        past = [name for name in ("signature", "pending", "displacement", "spread") if name in seen]
+        if past:
             raise ValueError(
-                f"hedger {hedger.name!r} sees 'signature', which is of the whole path: only "
+                f"hedger {hedger.name!r} sees {past[0]!r}, which what came before decides: only "
                 "policies that see the present can be exported"
             )
         self._desk = Desk(scenario, TORCH, hedger.view)

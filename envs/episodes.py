@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .contract import Contract
+from .feedback import fed_back
+from .friction_paths import FrictionPaths, Seen, friction_paths
 from .instrument_quotes import Quotes, quote
 from .markets import MarketPaths
 from .namespace import NUMPY, TORCH, Namespace
-from .observation import Contract, market_features
+from .nested import mapped
+from .observation import market_features
 from .position_marks import mark_position
 from .scenario import Scenario
 
@@ -54,6 +58,8 @@ class Episodes:
             scenario's own.
         cost_level: what every cost is multiplied by, ``[1, N]``; null where by nothing.
         group: whose draw a path has, ``[1, N]``; null where nothing varies.
+        frictions: what trading costs beside the terms of a cost; null where nothing.
+        undisturbed: the market's paths, where the hedger's trades move them (`response`).
     """
 
     contract: Contract
@@ -86,6 +92,8 @@ class Episodes:
     aversion: X | None = None
     cost_level: X | None = None
     group: X | None = None
+    frictions: FrictionPaths | None = None
+    undisturbed: MarketPaths | None = None
 
     @property
     def steps(self) -> int:
@@ -111,8 +119,7 @@ class Episodes:
 
     def numpy(self) -> Episodes:
         """The same with NumPy arrays (shared memory on a CPU)."""
-        fields = {name: _to_numpy(value) for name, value in vars(self).items()}
-        return Episodes(**fields)
+        return Episodes(**{name: _to_numpy(value) for name, value in vars(self).items()})
 
     def features(self, names: tuple[str, ...]) -> Tensor:
         """Observations ``[T+1, N, F]`` with the own features left at 0."""
@@ -120,13 +127,7 @@ class Episodes:
 
 
 def _to_numpy(value: X) -> X:
-    if isinstance(value, Tensor):
-        return value.cpu().numpy()
-    if isinstance(value, dict):
-        return {key: _to_numpy(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_to_numpy, value))
-    return value
+    return mapped(lambda x: x.cpu().numpy() if isinstance(x, Tensor) else x, value)
 
 
 def simulate(
@@ -139,7 +140,8 @@ def simulate(
     _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
     clock = scenario.calendar.clock(times)
-    return mark(scenario, scenario.market.simulate(times, paths, generator, dtype, clock))
+    moves = scenario.market.simulate(times, paths, generator, dtype, clock)
+    return mark(scenario, fed_back(scenario, moves), generator)
 
 
 @cache
@@ -152,9 +154,16 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
-    """The episodes of given market paths on the scenario's dates (or data's, of any number T)."""
+def mark(
+    scenario: Scenario, paths: MarketPaths, generator: torch.Generator | None = None
+) -> Episodes:
+    """The episodes of given market paths on the scenario's dates (or data's, of any number T).
+
+    What frictions draw comes from the ``generator``; without one from a fixed seed.
+    """
     times = paths.times
+    if generator is None:
+        generator = torch.Generator(paths.spot.device).manual_seed(0)
     dates = [*scenario.calendar.decisions, scenario.calendar.steps]
     if len(times) != scenario.calendar.steps + 1 or len(dates) == len(times):
         dates = list(range(len(times)))
@@ -162,15 +171,21 @@ def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
     book = mark_position(scenario, paths, dates)
     quotes = [quote(scenario, hedge.instrument, paths, dates) for hedge in scenario.hedges]
     rate, dt = scenario.market.rate, times[at].diff(dim=0)
+    vol = _on(scenario.marking.quoted_vol(paths), at)
+    jump = paths.jump if paths.jump is None else _jumps_between(paths.jump, at)
+    seen = Seen(times[at], paths.log_spot[at], vol, jump, [q.delta for q in quotes])
+    frictions = friction_paths(scenario, seen, generator)
+    if frictions is not None and frictions.lost is not None:
+        book = book.after_default(frictions.lost)
     return Episodes(
         contract=scenario.contract,
         times=times[at],
         spot=paths.spot[at],
         log_spot=paths.log_spot[at],
         other_spots=tuple(other.spot[at] for other in paths.others),
-        vol=_on(scenario.marking.quoted_vol(paths), at),
+        vol=vol,
         growth=torch.expm1(rate * dt).to(paths.spot.dtype) if rate else None,
-        jump=paths.jump if paths.jump is None else _jumps_between(paths.jump, at),
+        jump=jump,
         latents={name: _on(value, at) for name, value in paths.latents.items()},
         mark=book.mark,
         delta=book.deltas[0],
@@ -181,6 +196,8 @@ def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
         cash_flow=book.cash_flow,
         pays=book.pays,
         premium=book.premium,
+        frictions=frictions,
+        undisturbed=paths if scenario.moves_prices else None,
         **_stacked(quotes, len(scenario.delta_ones), paths.spot[at]),
     )
 

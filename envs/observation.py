@@ -10,16 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from .namespace import Namespace, X
+from .contract import Contract
+from .own_features import BOUND, OWN_FEATURES
 from .signature import signature, words
-
-BOUND = 5.0
 
 
 class Visible(Protocol):
@@ -90,59 +88,12 @@ class Visible(Protocol):
         """What every cost is multiplied by, ``[1, N]``; null where by nothing."""
 
     @property
+    def frictions(self) -> Any:
+        """What trading costs beside the terms of a cost."""
+
+    @property
     def contract(self) -> Contract:
         """The constants that scale the features."""
-
-
-@dataclass(frozen=True)
-class Contract:
-    """Constants of a scenario that features are scaled by.
-
-    Attributes:
-        spots: the spot of each asset at time 0, money.
-        strikes: one per leg with a strike on the first asset, money.
-        maturities: one for each of these, years; null is the end of the episode.
-        size: the sum of ``|quantity|``.
-        volatility: the market's total vol, per sqrt(year).
-        horizon: the (mean) length of an episode, years.
-        steps: decision dates in it.
-        options: how many of the hedge instruments are listed options (they come first).
-        assets: the asset of each hedge instrument.
-        aversion: the objective's, 1 / money; null where it has none.
-        trade_cost: of trading the size once in the first delta-one instrument at time 0, money.
-    """
-
-    spots: tuple[float, ...]
-    strikes: tuple[float, ...]
-    maturities: tuple[float | None, ...]
-    size: float
-    volatility: float
-    horizon: float
-    steps: int
-    options: int
-    assets: tuple[int, ...]
-    aversion: float | None = None
-    trade_cost: float = 0.0
-
-    @property
-    def spot(self) -> float:
-        """The first asset's spot at time 0, money."""
-        return self.spots[0]
-
-    @cached_property
-    def instruments(self) -> int:
-        """K, how many hedge instruments there are."""
-        return len(self.assets)
-
-    @property
-    def delta_ones(self) -> int:
-        """D, how many of them close a delta: all that are not options."""
-        return self.instruments - self.options
-
-    @cached_property
-    def scale(self) -> float:
-        """Money: about the price of an at-the-money option on the whole size."""
-        return max(0.4 * self.size * self.spot * self.volatility * math.sqrt(self.horizon), 1e-8)
 
 
 @dataclass(frozen=True)
@@ -153,7 +104,7 @@ class Feature:
     """
 
     meaning: str
-    per: Literal["1", "legs", "options", "others", "words"]
+    per: Literal["1", "legs", "instruments", "options", "others", "words"]
     formula: Callable[[Visible], Tensor | Sequence[Tensor]]
     latent: Literal["jump", "variance", "alpha", "regime"] | None = None
 
@@ -206,6 +157,11 @@ def _aversion(v: Visible) -> Tensor:
 def _cost_level(v: Visible) -> Tensor:
     drawn = torch.ones_like(v.times[:1]) if v.cost_level is None else v.cost_level
     return 0.5 * torch.log(drawn * (v.contract.trade_cost / v.contract.scale))
+
+
+def _spread(v: Visible) -> list[Tensor]:
+    # A scenario refuses the feature where no spread widens.
+    return [level.log() for level in v.frictions.spread]
 
 
 def _log_ratio(values: Tensor, scale: float | Tensor) -> Tensor:
@@ -296,6 +252,9 @@ FEATURES: dict[str, Feature] = {
     "cost_level": Feature(
         "half the log of the cost of trading the size once over the money scale", "1", _cost_level
     ),
+    "spread": Feature(
+        "log of what each instrument's costs are multiplied by", "instruments", _spread
+    ),
     "regime": Feature(
         "the number of the regime, from 0 (latent)", "1", lambda v: v.latents["regime"], "regime"
     ),
@@ -310,17 +269,11 @@ def _columns(values: Tensor, count: int) -> list[Tensor]:
     return [values[..., k] for k in range(count)]
 
 
-OWN_FEATURES: dict[str, str] = {
-    "holding": "each holding in position sizes",
-    "gap": "each delta-one holding less the delta-neutral one, in position sizes",
-    "pnl": "marked P&L so far in units of the money scale",
-}
-
-
 def columns(names: Sequence[str], contract: Contract) -> list[str]:
     """The observation's column names: market features first, own features last."""
     counts = {
         "legs": len(contract.strikes),
+        "instruments": contract.instruments,
         "options": contract.options,
         "others": len(contract.spots) - 1,
         "words": words(2),
@@ -332,6 +285,11 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
     for name in [n for n in names if n in OWN_FEATURES]:
         if name == "holding":
             result += [f"holding_{k}" for k in range(contract.instruments)]
+        elif name == "pending":
+            owners = range(contract.instruments)
+            result += [f"pending_{i}_{k}" for i in range(contract.delay) for k in owners]
+        elif name == "displacement":
+            result += [f"displacement_{k}" for k, rate in enumerate(contract.transient) if rate]
         elif name == "gap" and contract.delta_ones > 1:
             result += [f"gap_{j}" for j in range(contract.delta_ones)]
         else:
@@ -351,25 +309,3 @@ def market_features(names: Sequence[str], visible: Visible) -> Tensor:
             block[..., column] = value.clamp(-BOUND, BOUND)
             column += 1
     return block
-
-
-def own_features(
-    names: Sequence[str],
-    holding: tuple[X, ...],
-    neutral: Sequence[X],
-    wealth: X,
-    contract: Contract,
-    ops: Namespace,
-) -> list[X]:
-    """The own features' columns in the order of `columns`."""
-    values: list[X] = []
-    for name in names:
-        if name == "holding":
-            for units in holding:
-                values.append(ops.clip(units / contract.size, -BOUND, BOUND))
-        elif name == "gap":
-            for units, centre in zip(holding[contract.options :], neutral, strict=True):
-                values.append(ops.clip((units - centre) / contract.size, -BOUND, BOUND))
-        elif name == "pnl":
-            values.append(ops.clip(wealth / contract.scale, -BOUND, BOUND))
-    return values

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from .instruments import AmericanPut, Claim, Path
@@ -15,6 +18,17 @@ NEAR = 1e-6  # of a mean step: a time so near to a date is that date
 def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
     """The claim's marks and Greeks on every market date, ``[T+1, N]``."""
     return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, paths)
+
+
+def gamma_at(scenario: Scenario, claim: Claim, paths: MarketPaths, t: int, spot: Tensor) -> Tensor:
+    """The gamma ``[N]`` of a European claim at market date t, were the first asset at ``spot``."""
+    here = paths.at([t, len(paths.times) - 1])  # the end too: the clock of variance runs to it
+    moved = replace(
+        here,
+        spot=torch.stack([spot, here.spot[1]]),
+        log_spot=torch.stack([spot.log(), here.log_spot[1]]),
+    )
+    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, moved).gamma[0]
 
 
 def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:
