@@ -129,7 +129,7 @@ class Variation(Part):
                 f"vary aversion: the objective {objective.label} has no objective.aversion: "
                 "choose an entropic or a mean-variance one"
             )
-        if scenario.moves_prices:
+        if self and scenario.moves_prices:
             raise ValueError(
                 "vary: a permanent impact marks the scenario itself anew: leave it out"
             )
