@@ -10,9 +10,10 @@ from torch import Tensor
 from ..envs.costs import FixedCost, PerUnitCost, ProportionalCost
 from ..envs.hedger import Known
 from ..envs.instruments import EuropeanOption, Leg
+from ..envs.markets import GeometricBrownianMotion
 from ..envs.namespace import X
 from ..envs.objectives import Entropic, MeanVariance
-from ..envs.pricing import Greeks, ModelMarking, black_scholes
+from ..envs.pricing import ConstantVolMarking, Greeks, ModelMarking, black_scholes
 from ..envs.scenario import Scenario
 
 
@@ -67,6 +68,15 @@ def no_vanilla_book(scenario: Scenario) -> str | None:
                 f"{type(leg.claim).__name__}: take delta, band or whalley-wilmott"
             )
     return None
+
+
+def vol_beside_marks(scenario: Scenario) -> float | None:
+    """The vol of a geometric Brownian motion that is marked at another one, else null."""
+    market, marking = scenario.market, scenario.marking
+    if not isinstance(market, GeometricBrownianMotion) or not isinstance(market.sigma, float):
+        return None
+    other = isinstance(marking, ConstantVolMarking) and marking.vol != market.sigma
+    return market.sigma if other and market.sigma else None
 
 
 def proportional_rate(known: Known) -> float:
