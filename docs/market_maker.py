@@ -180,7 +180,10 @@ def _path(steps: list[Document]) -> list[str]:
     ]
     traded = sum(abs(row["trade"]) for row in steps)
     ends = f"{steps[0]['spot']:.2f} | {steps[-1]['next_spot']:.2f}"
-    return [*lines, f"| all {len(steps)} | {ends} | | {traded:,.0f} either way | | {_money(steps)} |"]
+    return [
+        *lines,
+        f"| all {len(steps)} | {ends} | | {traded:,.0f} either way | | {_money(steps)} |",
+    ]
 
 
 def _money(rows: list[Document]) -> str:

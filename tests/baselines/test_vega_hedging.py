@@ -50,13 +50,10 @@ def test_the_ratio_is_capped_where_the_listed_option_expires_first(cap: float) -
     scenario = load_scenario("vega-hedging-sabr", changes)
     episodes = episodes_of(scenario, 500)
     free, capped = (
-        rollout(scenario, episodes, DeltaVegaHedge(cap=most), record=True)
-        for most in (1e9, cap)
+        rollout(scenario, episodes, DeltaVegaHedge(cap=most), record=True) for most in (1e9, cap)
     )
     assert np.abs(free.holding[:14, :, 0]).max() > 1000
     assert np.abs(capped.holding[..., 0]).max() == cap
-    np.testing.assert_array_equal(
-        capped.holding[..., 0], np.clip(free.holding[..., 0], -cap, cap)
-    )
+    np.testing.assert_array_equal(capped.holding[..., 0], np.clip(free.holding[..., 0], -cap, cap))
     assert not capped.holding[14:, :, 0].any()  # it has expired
     assert capped.pnl.std() < free.pnl.std()

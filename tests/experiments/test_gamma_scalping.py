@@ -40,7 +40,7 @@ def test_the_bill_of_a_step_is_the_theta_of_the_straddle() -> None:
     """The first day of 63: theta = -S phi(d1) sigma / sqrt(T) of the two, by hand."""
     scenario = load_scenario("gamma-scalping", {"calendar.steps": "1"})
     episodes = simulate(scenario, 4, torch.Generator().manual_seed(2))
-    density = np.exp(-0.05**2 / 2) / np.sqrt(2 * np.pi)  # d1 = 0.2 sqrt(1/4) / 2
+    density = np.exp(-(0.05**2) / 2) / np.sqrt(2 * np.pi)  # d1 = 0.2 sqrt(1/4) / 2
     assert theta_bill(episodes) == pytest.approx(100 * density * 0.2 / 0.5 * 0.25)
     move = episodes.spot[1].numpy() - 100
     assert gamma_gains(episodes) == pytest.approx(density / (100 * 0.2 * 0.5) * move**2)
