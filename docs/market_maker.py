@@ -148,8 +148,8 @@ def ledger(document: Document) -> str:
         f"Measured by `{document['command']}` on {document['paths']:,} paths; money is $, means "
         "over paths. The calls are bought and marked at a vol of 0.30.",
         "",
-        "| realised | adjusted | trades | gamma | theta | unhedged | fees | rest | P&L | 95 % | std | "
-        "CVaR 95 |",
+        "| realised | adjusted | trades | gamma | theta | unhedged | fees | rest | P&L | 95 % | "
+        "std | CVaR 95 |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for vol, rules in document["accounts"].items():

@@ -1,4 +1,4 @@
-"""Gamma scalping: hedging at the marks' vol, at the market's, and paying for vol that does not come.
+"""Gamma scalping: hedging at the marks' vol and at the market's; vol that is paid and not realised.
 
 The figures are those of Ahmad and Wilmott, "Which Free Lunch Would You Like Today, Sir?", 2005,
 computed elsewhere (shared/reference/strategies.md, 2.4 (2)).

@@ -1,4 +1,4 @@
-"""Vega hedging: the ratio by hand, what it removes, and its cap where the hedge runs out of vega."""
+"""Vega hedging: the ratio by hand, what it removes, its cap where the hedge runs out of vega."""
 
 from __future__ import annotations
 
