@@ -13,8 +13,8 @@ from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
-    black_scholes_neutral,
     charges_a_fee,
+    flat_neutral,
     in_instrument,
     mean_step,
     no_vanilla_book,
@@ -154,7 +154,7 @@ def _holding_for(known: Known, target: float, vol: float | None) -> X:
     """The delta-one holdings ``[N, D]`` that make the delta ``target`` position sizes."""
     neutral = known.neutral
     if vol is not None:
-        neutral = black_scholes_neutral(known, vol + 0.0 * known.vol)
+        neutral = flat_neutral(known, vol + 0.0 * known.vol)
     if not target:
         return neutral
     units = target * known.contract.size + 0.0 * known.spot

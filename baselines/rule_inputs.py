@@ -164,6 +164,14 @@ def black_scholes_neutral(known: Known, vol: X) -> X:
     """
     if not isinstance(known.scenario.marking, ModelMarking):
         return neutral_at(known, vol)
+    return flat_neutral(known, vol)
+
+
+def flat_neutral(known: Known, vol: X) -> X:
+    """The delta-neutral holding ``[N, 1]`` by Black-Scholes at one vol ``[N]`` for all legs.
+
+    No marks come in. For legs that `no_vanilla_book` has checked.
+    """
     delta = _book_delta(known, as_tensor(vol))
     return -in_instrument(known, as_known(known, delta))
 
