@@ -3,7 +3,7 @@
 Long 10,000 calls of delta 0.60, 6,000 shares short, 20 trading days of two adjustments, $50 a
 trade. Simulates the preset `market-maker` at three realised vols under four adjustment rules and
 splits every P&L into what moves brought (gamma), what waiting cost (theta), what was left unhedged
-and fees. Writes ``docs/results/strategy-market-maker.json`` and the tables of its page.
+and fees. Writes ``docs/results/market-maker-ledger.json`` and the tables of its page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deephedge.experiments.evaluation import evaluation_block
 from deephedge.experiments.runs import write_json
 
 DOCS = Path(__file__).resolve().parent
-RESULTS = DOCS / "results" / "strategy-market-maker.json"
+RESULTS = DOCS / "results" / "market-maker-ledger.json"
 PAGE = DOCS / "strategies" / "market-maker.md"
 LEDGER = ("<!-- ledger -->", "<!-- /ledger -->")
 VOLS = (0.15, 0.30, 0.45)
