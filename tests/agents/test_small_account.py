@@ -66,7 +66,8 @@ def test_without_its_crashes_the_black_swan_is_short_call(
     calm, crash = load_scenario("short-call"), load_scenario("black-swan")
     for part in ("calendar", "position", "marking", "view"):
         assert getattr(calm, part) == getattr(crash, part)
-    assert calm.features == tuple(name for name in crash.features if name != "pnl")
+    more = ("pnl", "spread")
+    assert calm.features == tuple(name for name in crash.features if name not in more)
     still = load_scenario("black-swan", {"market.intensity": "0"})
     spots = [episodes_of(scenario).spot.log().diff(dim=0).std() for scenario in (calm, still)]
     assert float(spots[0]) == pytest.approx(float(spots[1]), rel=0.05)
