@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_a_policy_is_shown_what_it_sees_under_a_delay_and_impact() -> None:
     names = columns(desk.features, desk.contract)
 
     class Reads(NoHedge):
-        def act(self, known: Known, state: None) -> tuple[X, None]:
+        def act(self, known: Known, state: Any) -> tuple[X, Any]:
             seen = dict(zip(names, known.observe(desk).T, strict=True))
             for name in ("holding_0", "pending_0_0", "pending_1_0"):
                 np.testing.assert_allclose(seen[name], known.holding[:, 0], atol=1e-6)
