@@ -16,7 +16,13 @@ from deephedge.envs.namespace import TORCH, X
 from deephedge.envs.nested import mapped
 from deephedge.envs.terminal_wealth import terminal_wealth
 
-PRESETS = ("short-call-jumps", "gamma-hedge-jumps", "heston-call", "book-jumps", "american-put")
+PRESETS = (
+    "short-call-jumps",
+    "gamma-hedge-jumps",
+    "heston-call",
+    "book-jumps",
+    "short-straddle-jumps",
+)
 HALTS = ("[]", "[{kind: after-move, move: 0.02}]", "[{kind: scheduled, start: 1, dates: 1}]")
 FINANCING = (
     "{funding_spread: 0.1, margin: {initial: 0.5, maintenance: 0.3}}",
