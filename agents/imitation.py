@@ -104,7 +104,7 @@ def _lesson(scenario: Scenario, view: View, rule: Rule, generator: torch.Generat
     tapes = [observations.based(d.action.built_on, scenario, plain) for d in (expert, desk)]
     seen, wanted = [], []
     for t in range(episodes.steps):
-        account = Account(wealth[t], tuple(h[t] for h in holding), wealth[t])
+        account = desk.standing(tuple(h[t] for h in holding), wealth[t])
         seen.append(observations.at(desk, t, account, plain))
         still = (torch.zeros_like(wealth[t]),) * (2 * len(holding))
         wanted.append(expert.targets(still, account, tapes[0], t))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..envs import Hedger, Known, Scenario, mark
 from ..envs.desk import Desk
 from ..envs.hedger import Observations
-from ..envs.ledger import Account
 from ..envs.markets import MarketPaths
 from ..envs.namespace import NUMPY
 from ..envs.tape import Tape
@@ -83,18 +82,17 @@ def policy_grid(scenario: Scenario, hedger: Hedger, spots: int, holdings: int) -
     known = Known(scenario, episodes.numpy(), tape, Observations(episodes, True))
     zero = np.zeros(spots)
     starts = np.linspace(limits.lower or 0.0, limits.upper or 0.0, holdings)
-    found = []
+    desk, found = Desk(scenario, NUMPY), []
     for start in starts:
         holding = tuple(
             np.full(spots, start) if k == first else zero for k in range(contract.instruments)
         )
         rows, state = [], hedger.start(spots)
         for t in range(episodes.steps):
-            target, state = hedger.act(known._at(t, Account(zero, holding, zero)), state)
+            target, state = hedger.act(known._at(t, desk.standing(holding, zero)), state)
             rows.append(np.array(target[:, first]))
         found.append(np.clip(np.stack(rows), limits.lower, limits.upper))
     times = np.asarray(episodes.numpy().times)[:, 0]
-    desk = Desk(scenario, NUMPY)
     options = (zero,) * first
     neutral = np.stack([desk.neutral(tape, t, options)[0] for t in range(episodes.steps)])
     return PolicyGrid(times[-1] - times[:-1], spot, starts, np.stack(found, 1), neutral)

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from ..envs.constraints import Limits
 from ..envs.episodes import simulate
+from ..envs.frictions import Execution, Financing
 from ..envs.hedger import Known
 from ..envs.instruments import EuropeanOption
 from ..envs.markets import GeometricBrownianMotion, RegimeSwitching
@@ -108,7 +109,8 @@ def fitted(scenario: Scenario) -> Three:
     free = Limits(lower=-FREE, upper=FREE)
     hedges = tuple(Hedge(instrument=each, limits=free) for each in scenario.delta_ones)
     update = {"hedges": hedges, "marking": quoted, "loss_limit": None, "view": View()}
-    twin = scenario.model_copy(update=update)
+    at_will = {"execution": Execution(), "financing": Financing()}
+    twin = scenario.model_copy(update=update | at_will)
     episodes = simulate(twin, FIT_PATHS, torch.Generator().manual_seed(FIT_SEED))
 
     def pnl(a: float, b: float, c: float) -> Floats:

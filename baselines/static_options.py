@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
-from ..envs.constraints import Limits
 from ..envs.episodes import simulate
+from ..envs.frictions import Execution, Financing
 from ..envs.hedger import Known, stack
 from ..envs.instruments import Instrument, ListedOption
 from ..envs.markets import Replay
 from ..envs.namespace import X
 from ..envs.rollout import rollout
-from ..envs.scenario import Scenario
+from ..envs.scenario import Hedge, Scenario
+from ..envs.view import View
 from .baseline import Baseline
 
 PATHS, SEED = 8192, 0  # of the law on which the weights are fitted
@@ -94,11 +95,10 @@ class _Unit:
 @lru_cache(maxsize=32)
 def static_weights(scenario: Scenario) -> tuple[float, ...]:
     """Units of each instrument held from the start to the end that leave the least variance."""
-    free = tuple(
-        hedge.model_copy(update={"costs": (), "limits": Limits()}) for hedge in scenario.hedges
-    )
+    free = tuple(Hedge(instrument=hedge.instrument) for hedge in scenario.hedges)
     changes = {"hedges": free, "liquidate": False, "loss_limit": None}
-    costless = scenario.model_copy(update=changes)
+    at_will = {"execution": Execution(), "financing": Financing(), "view": View()}
+    costless = scenario.model_copy(update=changes | at_will)
     episodes = simulate(costless, PATHS, torch.Generator().manual_seed(SEED))
 
     def pnl(k: int | None) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from operator import sub
 from typing import NamedTuple
 
 from .action import Centre
+from .instruments import Future
 from .ledger import (
     Account,
     Entries,
@@ -67,6 +68,7 @@ class Desk:
         self.transient = tuple([0.0 if each is None else each.transient for each in impacts])
         self.permanent = tuple([0.0 if each is None else each.permanent for each in impacts])
         self.bought = tuple([k < self.options for k in range(len(impacts))])
+        self.margined = tuple([isinstance(h.instrument, Future) for h in scenario.hedges])
 
     @property
     def may_stop(self) -> bool:
@@ -87,6 +89,12 @@ class Desk:
             pending=(nothing,) * self.delay, displacement=nothing if any(self.transient) else ()
         )
 
+    def standing(self, holding: tuple[X, ...], wealth: X) -> Account:
+        """Accounts with these holdings, all they have ordered, and no impact left of any trade."""
+        nothing = tuple([0.0 * units for units in holding])
+        left = nothing if any(self.transient) else ()
+        return Account(wealth, holding, wealth, (holding,) * self.delay, left)
+
     def frictions(self, tape: Tape, at: At) -> Frictions | None:
         """What a date costs beside the terms of a cost; null where nothing does."""
         paths = tape.frictions_at(at)
@@ -102,6 +110,7 @@ class Desk:
             transient=self.transient,
             permanent=self.permanent,
             bought=self.bought,
+            margined=self.margined,
             capital=self.capital,
         )
 

@@ -155,11 +155,15 @@ def _keep_freed_memory() -> None:
 
 
 def mark(
-    scenario: Scenario, paths: MarketPaths, generator: torch.Generator | None = None
+    scenario: Scenario,
+    paths: MarketPaths,
+    generator: torch.Generator | None = None,
+    frictions: FrictionPaths | None = None,
 ) -> Episodes:
     """The episodes of given market paths on the scenario's dates (or data's, of any number T).
 
-    What frictions draw comes from the ``generator``; without one from a fixed seed.
+    What frictions draw comes from the ``generator``; without one from a fixed seed. ``frictions``
+    given stay as they are.
     """
     times = paths.times
     if generator is None:
@@ -174,7 +178,8 @@ def mark(
     vol = _on(scenario.marking.quoted_vol(paths), at)
     jump = paths.jump if paths.jump is None else _jumps_between(paths.jump, at)
     seen = Seen(times[at], paths.log_spot[at], vol, jump, [q.delta for q in quotes])
-    frictions = friction_paths(scenario, seen, generator)
+    if frictions is None:
+        frictions = friction_paths(scenario, seen, generator)
     if frictions is not None and frictions.lost is not None:
         book = book.after_default(frictions.lost)
     return Episodes(

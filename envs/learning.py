@@ -154,6 +154,8 @@ class LearningProblem:
             beyond = tape.surprise(at, j)
             if beyond is not None:
                 surprise = surprise + (held[first + j] - neutral) * beyond
+        if self.scenario.moves_prices:  # then actions change what the reference earns
+            return plain._replace(surprise=surprise)
         next_date: At = at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
         end: At = tape.steps if isinstance(at, int) else (tape.steps, at[1])
         reference = self.ops.where(ended, tape.reference[end], tape.reference[next_date])

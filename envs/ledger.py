@@ -64,6 +64,7 @@ class Frictions(NamedTuple):
     transient: tuple[float, ...]  # displacement that a unit traded makes
     permanent: tuple[float, ...]  # log-move of the price that a unit traded makes
     bought: tuple[bool, ...]  # which instruments are bought of the counterparty
+    margined: tuple[bool, ...]  # which tie up no cash: futures
     capital: float  # cash that is there beside the account's
 
 
@@ -176,7 +177,7 @@ def step(
         cash_flow = period.cash_flow
         cash = cash + cash_flow
     if frictions is not None:
-        funding = _funding(borrowed, frictions, ops)
+        funding = _funding(borrowed, target, period.price, frictions, ops)
         fee = _borrowing(target, period.price, frictions, ops)
         loss = _default(target, period.next_price, frictions, ops)
         cash = cash + funding + fee + loss
@@ -194,10 +195,15 @@ def step(
     return Account(cash, holding, wealth, account.pending, displacement), entries
 
 
-def _funding(cash: X, frictions: Frictions, ops: Namespace) -> X:
-    """What borrowed cash pays beyond the rate, negative."""
+def _funding(
+    cash: X, holding: tuple[X, ...], price: tuple[X, ...], frictions: Frictions, ops: Namespace
+) -> X:
+    """What borrowed cash pays beyond the rate, negative; what is margined was not paid for."""
     if frictions.funding is None:
         return 0.0
+    for units, each, margined in zip(holding, price, frictions.margined, strict=True):
+        if margined:
+            cash = cash + units * each
     return ops.minimum(cash + frictions.capital, 0.0) * frictions.funding
 
 

@@ -20,7 +20,8 @@ class PositionMarks:
 
     ``deltas`` has one entry per asset, ``cash_flow`` counts the close-out at the end, ``pays``
     tells on which dates any path pays, ``premium`` is the cash received at time 0, ``[N]``.
-    ``bought`` is the mark of the legs that were bought of a counterparty; null where there is none.
+    ``bought`` is what the legs that were bought of a counterparty are worth, and pay as they
+    expire; null where there is none.
     """
 
     mark: Tensor
@@ -112,6 +113,8 @@ def _add(sums: _Sums, scenario: Scenario, leg: Leg, paths: MarketPaths, dates: l
         sums.pays[row] = True
         for entry in everything:
             entry[row:] = 0.0
+        if sums.bought is not None and quantity > 0:
+            sums.bought[row] += paid.clamp(min=0)
     if sums.bought is not None and quantity > 0:
         sums.bought += values[0].clamp(min=0)
     sums.add(claim.asset, values, others)

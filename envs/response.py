@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from .episodes import Episodes, mark
+from .friction_paths import FrictionPaths
 from .markets import MarketPaths
 from .namespace import X
+from .nested import mapped
 from .scenario import Scenario
 from .tape import At, Tape
 
@@ -33,6 +35,7 @@ class Response:
         paths: the market's without the hedger, M+1 market dates.
         moved: how far log-prices of each asset have been moved, ``[M+1, N]``.
         episodes: the batch as moved so far.
+        frictions: what was drawn with the paths, which stays.
         lay_out: makes its tape.
     """
 
@@ -40,6 +43,7 @@ class Response:
     paths: MarketPaths
     moved: tuple[Tensor, ...]
     episodes: Episodes
+    frictions: FrictionPaths | None
     lay_out: LayOut
 
     def __call__(self, tape: Tape, trade: tuple[X, ...], at: At) -> Tape:
@@ -54,7 +58,7 @@ class Response:
 
     def moved_to(self, tape: Tape, moved: tuple[Tensor, ...]) -> Tape:
         """The tape where the market has been moved so far; what frictions have drawn stays."""
-        episodes = mark(self.scenario, displaced(self.paths, moved))
+        episodes = mark(self.scenario, displaced(self.paths, moved), frictions=self.frictions)
         answer = replace(self, moved=moved, episodes=episodes)
         return replace(self.lay_out(episodes), frictions=tape.frictions, response=answer)
 
@@ -76,10 +80,15 @@ class Response:
 
     def columns(self, start: int, stop: int) -> Response:
         """The paths ``start`` to ``stop``."""
+
+        def cut(array: Tensor) -> Tensor:
+            return array[:, start:stop] if array.shape[1] > 1 else array
+
         return replace(
             self,
-            paths=_each(lambda x: x[:, start:stop] if x.shape[1] > 1 else x, self.paths),
+            paths=_each(cut, self.paths),
             moved=tuple([m[:, start:stop] for m in self.moved]),
+            frictions=mapped(cut, self.frictions),
         )
 
     def path(self, j: int) -> Response:
@@ -93,6 +102,7 @@ class Response:
             self,
             paths=_each(lambda x: x.clone(), self.paths),
             moved=tuple([m.clone() for m in self.moved]),
+            frictions=mapped(torch.clone, self.frictions),
         )
 
     def overwrite(self, source: Response, columns: Any) -> None:
@@ -105,6 +115,7 @@ class Response:
             return array
 
         _each(put, self.paths, source.paths)
+        mapped(put, self.frictions, source.frictions)
         for array, other in zip(self.moved, source.moved, strict=True):
             array[:, which] = other[:, which]
 
@@ -115,7 +126,7 @@ def responding(scenario: Scenario, episodes: Episodes, lay_out: LayOut) -> Tape:
     if episodes.undisturbed is None:
         return tape
     still = tuple([torch.zeros_like(asset.spot) for asset in episodes.undisturbed.assets])
-    answer = Response(scenario, episodes.undisturbed, still, episodes, lay_out)
+    answer = Response(scenario, episodes.undisturbed, still, episodes, episodes.frictions, lay_out)
     return replace(tape, response=answer)
 
 

@@ -108,8 +108,9 @@ class PairedReward(TelescopedReward):
     action changes it, so no gradient is biased (an input-driven baseline: Mao et al., "Variance
     reduction for reinforcement learning in input-driven environments", 2019). And the surprise, at
     the marginal value of money before the step: its expectation given all that is known is 0 (a
-    control variate), in every market whose drift is d log E[S] / dt. Evidence: the mean and the
-    spread beside the telescoped reward's in tests/envs/test_rewards.py.
+    control variate), in every market whose drift is d log E[S] / dt. Where trades move the market,
+    actions change what the reference earns, and only the surprise is taken off. Evidence: the mean
+    and the spread beside the telescoped reward's in tests/envs/test_rewards.py.
     """
 
     kind: Literal["paired"] = "paired"  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -34,6 +35,7 @@ from .instruments import (
     Position,
     Put,
     RolledOption,
+    Underlying,
 )
 from .markets import Market
 from .namespace import SCALAR
@@ -70,6 +72,10 @@ class Hedge(Part):
             )
         if self.spread is not None and self.spread.by_moneyness and delta_one:
             raise ValueError("spread: by_moneyness is for options: leave it out")
+        if self.spread is not None and not self.costs:
+            raise ValueError("spread: it widens costs, and there are none: give some")
+        if self.borrow_fee and not isinstance(self.instrument, Underlying):
+            raise ValueError("borrow_fee: only an underlying is borrowed to be short: leave it out")
         return self
 
 
@@ -140,12 +146,30 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
-    def _frictions_fit(self) -> Scenario:
+    def _frictions_of_hedges_fit(self) -> Scenario:
         for i, hedge in enumerate(self.hedges):
             if hedge.spread is not None and hedge.spread.after_jump and not self.market.jumps:
                 raise ValueError(
                     f"hedges.{i}.spread: after_jump in a market without jumps: leave it out"
                 )
+            if hedge.spread is not None and hedge.spread.with_vol and self.marking_is_constant:
+                raise ValueError(
+                    f"hedges.{i}.spread: with_vol where the quoted vol never changes: leave it out"
+                )
+            tenor = getattr(hedge.instrument, "tenor", math.inf)
+            sold = self.liquidate and self.calendar.horizon < tenor
+            if hedge.impact is not None and hedge.impact.permanent and not sold:
+                raise ValueError(
+                    f"hedges.{i}.impact: permanent, and what is held at the end or as a future "
+                    "expires would go at the price that buying it made: set liquidate: true, with "
+                    "an underlying or a future of a longer tenor"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _frictions_fit(self) -> Scenario:
+        if self.crowd is not None and self.market.recorded_steps is not None:
+            raise ValueError("crowd: recorded prices have been moved already: leave it out")
         for i, leg in enumerate(() if self.crowd is None else self.crowd.legs):
             if leg.claim.reach or leg.claim.path_dependent or leg.claim.exercisable:
                 raise ValueError(

@@ -120,6 +120,11 @@ def check_scenario(scenario: Scenario) -> None:
             f"scenario {scenario.name!r} has market.spot {scenario.market.spot:g}: a month is in "
             f"units worth {SCALE:g} at its start, so set market.spot={SCALE:g} and strikes near it"
         )
+    if scenario.crowd is not None or any(h.spread and h.spread.after_jump for h in scenario.hedges):
+        raise ValueError(
+            f"scenario {scenario.name!r} has a crowd or spreads that widen after jumps: real "
+            "prices have been moved already and tell no jumps, so leave them out"
+        )
     if scenario.calendar.decide_every != 1:
         raise ValueError(
             f"scenario {scenario.name!r} decides every {scenario.calendar.decide_every} steps: a "

@@ -47,6 +47,13 @@ def test_every_agent_draws_nearer_to_the_rule(agent: str) -> None:
     assert last < (0.95 if agent == "dqn" else 0.6) * first  # a mean over choices sharpens slowly
 
 
+def test_a_rule_is_copied_where_impact_is_transient() -> None:
+    """What trades have displaced is among the features, and a copy is shown none of it."""
+    scenario = load_scenario("short-call", {"hedges.0.impact": "{transient: 0.01}"})
+    error, _ = copy("deep-hedging", scenario, WhalleyWilmottHedge(), 1)
+    assert 0 < error < 2
+
+
 def test_a_copy_of_the_base_is_at_rest_from_the_start() -> None:
     """Action 0 is the rule itself: an untrained residual of it has next to nothing to learn."""
     scenario = load_scenario("short-call")

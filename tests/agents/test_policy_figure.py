@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from scipy.stats import norm
 from deephedge.agents import Trained
 from deephedge.agents.policy_figure import draw_band, policy_figure, policy_map
 from deephedge.baselines import BandHedge, DeltaHedge, NoHedge
-from deephedge.envs import Scenario, load_scenario, preset_names
+from deephedge.envs import Known, Scenario, load_scenario, preset_names
+from deephedge.envs.desk import Desk
+from deephedge.envs.namespace import NUMPY, X
+from deephedge.envs.observation import columns
 
 
 @pytest.mark.parametrize("width", [0.05, 0.2])
@@ -104,3 +108,21 @@ def test_no_figure_is_left_to_matplotlibs_global_state(short_call: Scenario) -> 
     open_before = pyplot.get_fignums()
     policy_figure(short_call, DeltaHedge())
     assert pyplot.get_fignums() == open_before
+
+
+def test_a_policy_is_shown_what_it_sees_under_a_delay_and_impact() -> None:
+    """Orders under way are of what is held, and no impact is left."""
+    changes = {"execution.delay": "2", "hedges.0.impact": "{transient: 0.01}"}
+    scenario = load_scenario("short-call", changes)
+    desk = Desk(scenario, NUMPY)
+    names = columns(desk.features, desk.contract)
+
+    class Reads(NoHedge):
+        def act(self, known: Known, state: Any) -> tuple[X, Any]:
+            seen = dict(zip(names, known.observe(desk).T, strict=True))
+            for name in ("holding_0", "pending_0_0", "pending_1_0"):
+                np.testing.assert_allclose(seen[name], known.holding[:, 0], atol=1e-6)
+            assert not seen["displacement_0"].any()
+            return super().act(known, state)
+
+    policy_map(scenario, Reads(), spots=5)

@@ -115,6 +115,7 @@ SLOW: list[Case] = [
         "ppo",
         {
             "hedges.0.impact": "{transient: 0.01, permanent: 0.02}",
+            "liquidate": "true",
             "execution": "{delay: 1, slippage: 0.001}",
             "loss_limit": "0.5",
         },

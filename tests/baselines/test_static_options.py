@@ -136,6 +136,16 @@ def test_it_is_bought_once_and_within_the_bounds() -> None:
     assert outcome.trades.max() == 4 and outcome.clipped.max() < 1e-12
 
 
+def test_what_hampers_trading_changes_no_weight() -> None:
+    """The weights are of holdings at will: no margin scales a probe, no impact is its gain."""
+    plain = load_scenario("static-call-jumps")
+    first = {"capital": "1", "financing": "{margin: {initial: 1}}", "execution": "{delay: 1}"}
+    last = f"hedges.{len(plain.hedges) - 1}.impact"
+    impact = {last: "{transient: 0.05, permanent: 0.05}", "liquidate": "true"}
+    hampered = load_scenario("static-call-jumps", first | impact)
+    assert static_weights(hampered) == static_weights(plain)
+
+
 def test_no_holding_is_worth_less_variance() -> None:
     """The residual is uncorrelated with every instrument's P&L, on other paths."""
     scenario = scenario_of(GBM, [listed(90.0), listed(105.0), STOCK])

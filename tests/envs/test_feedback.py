@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deephedge.envs import Scenario, ScenarioError, load_scenario, simulate
 from deephedge.envs.frictions import Crowd
+from deephedge.envs.markets import Replay
 from deephedge.envs.pricing.black_scholes import black_scholes
 
 PATHS = 20_000
@@ -91,3 +92,10 @@ def test_a_fifth_of_the_liquidity_is_always_left() -> None:
 def test_what_makes_no_sense_is_refused(crowd: str, words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         load_scenario("short-call", {"crowd": crowd})
+
+
+def test_no_crowd_moves_recorded_prices_again() -> None:
+    scenario = crowded(-1.0, 0.01)
+    recorded = Replay(paths=np.full((31, 5), 100.0))
+    with pytest.raises(ValueError, match="recorded prices have been moved already"):
+        Scenario.model_validate({**dict(scenario), "market": recorded})

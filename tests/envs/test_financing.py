@@ -72,6 +72,23 @@ def test_borrowed_cash_pays_the_funding_spread_beside_the_rate() -> None:
     np.testing.assert_allclose(earned, 100 * math.expm1(0.05 * 30 / 365), rtol=1e-9)
 
 
+def test_a_future_is_not_bought_with_borrowed_cash() -> None:
+    """What is owed is what the future has lost so far, not its price."""
+    changes = {
+        "hedges.0": "{instrument: {kind: future, tenor: 0.25}}",
+        "position.premium": "0",
+        "position.legs.0.claim.strike": "100000",
+        "financing.funding_spread": "0.1",
+    }
+    scenario = load_scenario("short-call", changes)
+    episodes = drawn(scenario)
+    price, paid = episodes.numpy().price[..., 0], np.zeros(300)
+    for t in range(30):
+        paid = paid + np.minimum(price[t] - price[0] + paid, 0) * math.expm1(0.1 / 365)
+    assert paid.min() < 0
+    np.testing.assert_allclose(rollout(scenario, episodes, Holds(1.0)).interest, paid, atol=1e-12)
+
+
 def test_capital_of_ones_own_is_not_borrowed() -> None:
     scenario = load_scenario("short-call", {"financing.funding_spread": "0.1", "capital": "150"})
     assert (rollout(scenario, drawn(scenario), Holds(1.0)).interest == 0).all()
@@ -175,6 +192,11 @@ def test_the_bought_legs_of_the_book_default_too() -> None:
         lost[1:-1] * without.mark[1:-1],
         atol=1e-12,
     )
+    # In the last step it is the payoff that is not paid.
+    assert lost[-1].any()
+    np.testing.assert_allclose(
+        with_default.cash_flow[-1], (1 - lost[-1]) * without.cash_flow[-1], atol=1e-12
+    )
     sold = load_scenario("short-call", {"counterparty": "{hazard: 6}"})
     np.testing.assert_array_equal(
         drawn(sold).numpy().cash_flow, drawn(load_scenario("short-call")).numpy().cash_flow
@@ -200,6 +222,10 @@ def test_time_outside_the_delta_range_is_counted() -> None:
             "maintenance 0.3 is above initial 0.2",
         ),
         ({"capital": "0"}, "greater than 0"),
+        (
+            {"hedges.0": "{instrument: {kind: future, tenor: 0.25}, borrow_fee: 0.1}"},
+            "only an underlying is borrowed",
+        ),
         ({"delta_range": "[0.2, -0.1]"}, "the lower end comes first"),
         ({"counterparty": "{hazard: 1, recovery: 2}"}, "less than or equal to 1"),
     ],

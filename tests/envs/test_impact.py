@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from deephedge.envs import Episodes, Known, Scenario, ScenarioError, load_scenario, rollout
+from deephedge.envs import (
+    Episodes,
+    HedgingVectorEnv,
+    Known,
+    Scenario,
+    ScenarioError,
+    load_scenario,
+    rollout,
+)
 from deephedge.envs import simulate as simulate_episodes
 from deephedge.envs.desk import Desk
 from deephedge.envs.namespace import TORCH
@@ -23,6 +31,8 @@ STILL = {  # a price that does not move, no cost: what is left is impact
     "liquidate": "true",
     "position.legs.0.claim.strike": "1000",
 }
+
+MOVES = {"hedges.0.impact": "{permanent: 0.02}", "liquidate": "true"}
 
 
 class Schedule:
@@ -99,12 +109,14 @@ def test_a_round_trip_of_permanent_impact_costs_nothing_and_leaves_the_price() -
 
 def test_what_is_bought_is_paid_along_the_way_up() -> None:
     """``S (e^{lambda u} - 1) / lambda`` for u units; it is then worth ``u S e^{lambda u}``."""
-    scenario = problem("{permanent: 0.01}", liquidate="false")
+    scenario = problem("{permanent: 0.01}")
     outcome = rollout(scenario, simulate(scenario), Schedule(np.full(30, 3.0)), record=True)
     paid = 100 * math.expm1(0.03) / 0.01
     assert outcome.wealth is not None
-    np.testing.assert_allclose(outcome.wealth[1:, 0], 3 * 100 * math.exp(0.03) - paid, rtol=1e-9)
-    assert outcome.cost[0] == pytest.approx(paid - 300, rel=1e-9)
+    held = outcome.wealth[1:-1, 0]
+    np.testing.assert_allclose(held, 3 * 100 * math.exp(0.03) - paid, rtol=1e-9)
+    # Bought for `paid` at a mid of 100, sold for `paid` at a mid of 100 e^0.03.
+    assert outcome.cost[0] == pytest.approx(300 * math.expm1(0.03), rel=1e-9)
 
 
 def test_marks_and_greeks_follow_the_moved_price() -> None:
@@ -120,7 +132,7 @@ def test_marks_and_greeks_follow_the_moved_price() -> None:
                 self.past = known.history("spot")[0].copy()
             return super().act(known, state)
 
-    moving = load_scenario("short-call", {"hedges.0.impact": "{permanent: 0.01}"})
+    moving = load_scenario("short-call", MOVES | {"hedges.0.impact": "{permanent: 0.01}"})
     reader = Reads(np.full(30, 1.5))
     rollout(moving, simulate(moving, 20, seed=5), reader)
     still = load_scenario("short-call", {"market.spot": f"{100 * math.exp(0.015)!r}"})
@@ -134,7 +146,7 @@ def test_marks_and_greeks_follow_the_moved_price() -> None:
 
 def test_the_gradient_knows_that_trades_move_the_market() -> None:
     """Against central differences of the risk-neutral holding that is scaled."""
-    scenario = load_scenario("short-call", {"hedges.0.impact": "{permanent: 0.02}"})
+    scenario = load_scenario("short-call", MOVES)
     episodes = simulate(scenario, 20)
 
     class Scaled(Schedule):
@@ -150,6 +162,52 @@ def test_the_gradient_knows_that_trades_move_the_market() -> None:
     up, down = (float(wealth(torch.tensor(0.3 + d, dtype=torch.float64))) for d in (step, -step))
     assert factor.grad is not None
     assert float(factor.grad) == pytest.approx((up - down) / (2 * step), rel=1e-6)
+
+
+def test_what_has_been_drawn_stays_as_the_market_moves() -> None:
+    """Moved by next to nothing, the counterparty defaults on the same paths and dates."""
+    changes = {
+        "counterparty": "{hazard: 6, recovery: 0}",
+        "position.legs.0.quantity": "3",
+        "liquidate": "true",
+    }
+    still = load_scenario("short-call", changes)
+    moving = load_scenario("short-call", changes | {"hedges.0.impact": "{permanent: 1e-12}"})
+    units = np.random.default_rng(4).uniform(-1, 1, (30, 200))
+    paid = [rollout(s, simulate(s, 200), Schedule(units)).cash_flow for s in (still, moving)]
+    np.testing.assert_allclose(*paid, atol=1e-6)
+
+
+def test_what_luck_gave_does_not_depend_on_trades_that_move_the_market() -> None:
+    """The paired reward less the telescoped one has mean 0, wherever the price is pushed."""
+    tilted = MOVES | {"marking.vol": "0.3", "objective.aversion": "0.01"}
+    for action in (-0.5, 0.5):
+        sums = []
+        for kind in ("paired", "telescoped"):
+            view = {"view.reward": f"{{kind: {kind}}}", "view.action": "{kind: target}"}
+            envs = HedgingVectorEnv(500, load_scenario("short-call", tilted | view))
+            envs.reset(seed=6)
+            total = np.zeros(500)
+            for _ in range(30):
+                total = total + envs.step(np.full((500, 1), action, dtype=np.float32))[1]
+            sums.append(total)
+        luck = sums[1] - sums[0]
+        assert abs(luck.mean()) < 4 * luck.std() / math.sqrt(500)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"liquidate": "false"},
+        {"hedges.0.instrument": "{kind: future, tenor: 0.0273972602739726}"},
+    ],
+)
+def test_no_price_that_a_purchase_made_is_cashed_in(changes: dict[str, str]) -> None:
+    """Counted at mid, u units would earn lambda u^2 S / 2 by being bought."""
+    with pytest.raises(ScenarioError, match="would go at the price that buying it made"):
+        load_scenario("short-call", MOVES | changes)
+    longer = MOVES | {"hedges.0.instrument": "{kind: future, tenor: 0.25}"}
+    assert load_scenario("short-call", longer).moves_prices
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,19 @@ def test_a_learner_sees_how_wide_they_are() -> None:
         load_scenario("short-call", {"view.features": "[spread, holding]"})
 
 
+def test_a_spread_of_no_costs_is_refused() -> None:
+    changes = {"hedges.0.costs": "[]", "hedges.0.spread": "{after_jump: 1}"}
+    with pytest.raises(ScenarioError, match="it widens costs, and there are none"):
+        load_scenario("short-call-jumps", changes)
+
+
 @pytest.mark.parametrize(
     ("preset", "spread", "words"),
     [
         ("short-call", "{after_jump: 1}", "after_jump in a market without jumps: leave it out"),
         ("short-call", "{by_moneyness: 1}", "by_moneyness is for options: leave it out"),
         ("short-call", "{with_vol: -1}", "greater than or equal to 0"),
+        ("short-call", "{with_vol: 1}", "with_vol where the quoted vol never changes"),
     ],
 )
 def test_what_makes_no_sense_is_refused(preset: str, spread: str, words: str) -> None:

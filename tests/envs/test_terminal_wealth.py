@@ -29,7 +29,10 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "delay": ("short-call", {"execution": "{delay: 1, slippage: 0.001}"}),
     "transient impact": ("short-call", {"hedges.0.impact": "{transient: 0.01}"}),
-    "permanent impact": ("short-call", {"hedges.0.impact": "{permanent: 0.01}"}),
+    "permanent impact": (
+        "short-call",
+        {"hedges.0.impact": "{permanent: 0.01}", "liquidate": "true"},
+    ),
     "margin": (
         "short-call",
         {"capital": "30", "financing": "{funding_spread: 0.1, margin: {initial: 0.9}}"},

@@ -315,6 +315,11 @@ def test_the_interval_of_few_months_covers(n: int) -> None:
         ("sp500-call", {"calendar.decide_every": "5"}, "decides every 5 steps"),
         ("exchange-option", {}, "has 2 assets: a backtest has the prices of one"),
         (
+            "sp500-call",
+            {"crowd": "{impact: 0.01, legs: [{quantity: -1, claim: {kind: call, strike: 100}}]}"},
+            "has a crowd or spreads that widen after jumps",
+        ),
+        (
             "short-call",
             {"marking": "{kind: market-vol}", "position.legs.0.claim.maturity": "0.05479452"},
             "has an option with a maturity of its own",
