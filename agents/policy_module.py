@@ -18,11 +18,12 @@ from stable_baselines3.sac.policies import Actor as EntropicActor
 from stable_baselines3.td3.policies import Actor as PlainActor
 from torch import Tensor, nn
 
+from ..envs.contract import Contract
 from ..envs.desk import Desk
 from ..envs.instruments import Future
 from ..envs.ledger import Account
 from ..envs.namespace import TORCH
-from ..envs.observation import BOUND, FEATURES, Contract
+from ..envs.observation import BOUND, FEATURES
 from ..envs.scenario import Scenario
 from .pathwise import PathwisePolicy
 from .policy_hedger import PolicyHedger

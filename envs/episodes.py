@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .client_orders import draw_orders
+from .contract import Contract
 from .instrument_quotes import Quotes, quote
 from .markets import MarketPaths
 from .namespace import NUMPY, TORCH, Namespace
-from .observation import Contract, market_features
+from .observation import market_features
 from .position_marks import mark_position
 from .scenario import Scenario
 
@@ -45,6 +47,7 @@ class Episodes:
         carry: cash at t+1 on a unit held, ``[T, N, K]``, null where there is none.
         settles: per date, which instruments settle; ``settled`` those that have for good.
         relisted: which instruments' next contract follows a settlement.
+        closed: per date, which instruments cannot be traded and stay as they are; null: none ever.
         jump: the log-jumps since the last date, ``[T+1, N]``, null where nothing jumps.
         latents: states that only the model knows, ``[T+1, N]`` each.
         premium: cash received at time 0, ``[N]``.
@@ -86,6 +89,7 @@ class Episodes:
     aversion: X | None = None
     cost_level: X | None = None
     group: X | None = None
+    closed: tuple[tuple[bool, ...], ...] | None = None
 
     @property
     def steps(self) -> int:
@@ -139,7 +143,8 @@ def simulate(
     _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
     clock = scenario.calendar.clock(times)
-    return mark(scenario, scenario.market.simulate(times, paths, generator, dtype, clock))
+    drawn = scenario.market.simulate(times, paths, generator, dtype, clock)
+    return mark(scenario, drawn, generator)
 
 
 @cache
@@ -152,15 +157,27 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def mark(scenario: Scenario, paths: MarketPaths) -> Episodes:
-    """The episodes of given market paths on the scenario's dates (or data's, of any number T)."""
+def mark(
+    scenario: Scenario, paths: MarketPaths, generator: torch.Generator | None = None
+) -> Episodes:
+    """The episodes of given market paths on the scenario's dates (or data's, of any number T).
+
+    Client orders are drawn with the ``generator``, on its device: after the market, whose paths
+    are the same with and without them.
+
+    Raises:
+        ValueError: for client flow without a generator.
+    """
     times = paths.times
     dates = [*scenario.calendar.decisions, scenario.calendar.steps]
     if len(times) != scenario.calendar.steps + 1 or len(dates) == len(times):
         dates = list(range(len(times)))
     at: Rows = slice(None) if len(dates) == len(times) else dates
-    book = mark_position(scenario, paths, dates)
-    quotes = [quote(scenario, hedge.instrument, paths, dates) for hedge in scenario.hedges]
+    orders = draw_orders(scenario.position.flow, times[at], paths.spot, generator)
+    book = mark_position(scenario, paths, dates, orders)
+    quotes = [
+        each for hedge in scenario.hedges for each in quote(scenario, hedge.instrument, paths, dates)
+    ]
     rate, dt = scenario.market.rate, times[at].diff(dim=0)
     return Episodes(
         contract=scenario.contract,
@@ -224,5 +241,14 @@ def _stacked(quotes: list[Quotes], delta_one: int, spot: Tensor) -> dict[str, X]
         "carry": stack(columns("carry", zero[1:])) if pays else None,
         "settles": tuple(zip(*[q.settles for q in quotes], strict=True)),
         "relisted": tuple(q.relisted for q in quotes),
+        "closed": _closed(quotes),
         "expected": tuple(q.expected for q in quotes[len(quotes) - delta_one :]),
     }
+
+
+def _closed(quotes: list[Quotes]) -> tuple[tuple[bool, ...], ...] | None:
+    """Per date, which instruments cannot be traded."""
+    if all(q.closed is None for q in quotes):
+        return None
+    always = (False,) * len(quotes[0].settles)
+    return tuple(zip(*[always if q.closed is None else q.closed for q in quotes], strict=True))

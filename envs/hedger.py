@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from .contract import Contract
 from .desk import Desk
 from .episodes import Episodes
 from .ledger import Account
 from .namespace import NUMPY, Namespace, X
-from .observation import Contract
 from .rule import Rule
 from .scenario import Scenario
 from .tape import Tape
@@ -139,6 +139,12 @@ class Known:
     def holding(self) -> X:
         """Present holdings, ``[N, K]``."""
         return stack(self.account.holding)
+
+    @property
+    def closed(self) -> tuple[bool, ...]:
+        """Which instruments cannot be traded now and stay as they are."""
+        closed = self._episodes.closed
+        return (False,) * self.contract.instruments if closed is None else closed[self.t]
 
     @property
     def wealth(self) -> X:

@@ -8,14 +8,16 @@ in `Contract.scale`. Evidence: tests/envs/test_observation.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import reduce
+from operator import add
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from .contract import Contract
 from .namespace import Namespace, X
 from .signature import signature, words
 
@@ -92,57 +94,6 @@ class Visible(Protocol):
     @property
     def contract(self) -> Contract:
         """The constants that scale the features."""
-
-
-@dataclass(frozen=True)
-class Contract:
-    """Constants of a scenario that features are scaled by.
-
-    Attributes:
-        spots: the spot of each asset at time 0, money.
-        strikes: one per leg with a strike on the first asset, money.
-        maturities: one for each of these, years; null is the end of the episode.
-        size: the sum of ``|quantity|``.
-        volatility: the market's total vol, per sqrt(year).
-        horizon: the (mean) length of an episode, years.
-        steps: decision dates in it.
-        options: how many of the hedge instruments are listed options (they come first).
-        assets: the asset of each hedge instrument.
-        aversion: the objective's, 1 / money; null where it has none.
-        trade_cost: of trading the size once in the first delta-one instrument at time 0, money.
-    """
-
-    spots: tuple[float, ...]
-    strikes: tuple[float, ...]
-    maturities: tuple[float | None, ...]
-    size: float
-    volatility: float
-    horizon: float
-    steps: int
-    options: int
-    assets: tuple[int, ...]
-    aversion: float | None = None
-    trade_cost: float = 0.0
-
-    @property
-    def spot(self) -> float:
-        """The first asset's spot at time 0, money."""
-        return self.spots[0]
-
-    @cached_property
-    def instruments(self) -> int:
-        """K, how many hedge instruments there are."""
-        return len(self.assets)
-
-    @property
-    def delta_ones(self) -> int:
-        """D, how many of them close a delta: all that are not options."""
-        return self.instruments - self.options
-
-    @cached_property
-    def scale(self) -> float:
-        """Money: about the price of an at-the-money option on the whole size."""
-        return max(0.4 * self.size * self.spot * self.volatility * math.sqrt(self.horizon), 1e-8)
 
 
 @dataclass(frozen=True)
@@ -252,17 +203,17 @@ FEATURES: dict[str, Feature] = {
     "option_price": Feature(
         "price of each listed option in units of the money scale of one unit",
         "options",
-        lambda v: _columns(v.price * (v.contract.size / v.contract.scale), v.contract.options),
+        lambda v: _columns(v.price * (v.contract.size / v.contract.scale), v.contract),
     ),
     "option_delta": Feature(
         "delta of each listed option",
         "options",
-        lambda v: _columns(v.hedge_delta, v.contract.options),
+        lambda v: _columns(v.hedge_delta, v.contract),
     ),
     "option_gamma": Feature(
         "gamma of each listed option, scaled as `gamma`",
         "options",
-        lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract.options),
+        lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract),
     ),
     "other_spots": Feature(
         "log(S / S0) of each further asset over volatility sqrt(horizon)",
@@ -306,12 +257,24 @@ def _one_step_move(contract: Contract) -> float:
     return contract.spot * contract.volatility * math.sqrt(contract.horizon / contract.steps)
 
 
-def _columns(values: Tensor, count: int) -> list[Tensor]:
-    return [values[..., k] for k in range(count)]
+def _columns(values: Tensor, contract: Contract) -> list[Tensor]:
+    """Each option's series ``[T+1, N]``; of those on the run the newest contract's."""
+    columns, first = [], 0
+    for count in contract.listings:
+        newest = range(first, first + count)
+        columns.append(
+            values[..., first]
+            if count == 1
+            else torch.stack([values[min(t, count - 1), :, k] for t, k in enumerate([*newest, newest[-1]])])
+        )
+        first += count
+    return columns
 
 
 OWN_FEATURES: dict[str, str] = {
-    "holding": "each holding in position sizes",
+    "holding": "each holding in position sizes; of options on the run all contracts together",
+    "net_gamma": "gamma of the position and the options held, scaled as `gamma`",
+    "net_vega": "vega of the position and the options held, scaled as `vega`",
     "gap": "each delta-one holding less the delta-neutral one, in position sizes",
     "pnl": "marked P&L so far in units of the money scale",
 }
@@ -321,7 +284,7 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
     """The observation's column names: market features first, own features last."""
     counts = {
         "legs": len(contract.strikes),
-        "options": contract.options,
+        "options": len(contract.listings),
         "others": len(contract.spots) - 1,
         "words": words(2),
     }
@@ -331,7 +294,7 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
         result += [name] if count is None else [f"{name}_{i}" for i in range(count)]
     for name in [n for n in names if n in OWN_FEATURES]:
         if name == "holding":
-            result += [f"holding_{k}" for k in range(contract.instruments)]
+            result += [f"holding_{k}" for k in range(contract.hedges)]
         elif name == "gap" and contract.delta_ones > 1:
             result += [f"gap_{j}" for j in range(contract.delta_ones)]
         else:
@@ -360,16 +323,34 @@ def own_features(
     wealth: X,
     contract: Contract,
     ops: Namespace,
+    net: Mapping[str, X] | None = None,
 ) -> list[X]:
-    """The own features' columns in the order of `columns`."""
+    """The own features' columns in the order of `columns`; ``net`` has gamma and vega if asked."""
     values: list[X] = []
     for name in names:
         if name == "holding":
-            for units in holding:
+            for units in _by_hedge(holding, contract):
                 values.append(ops.clip(units / contract.size, -BOUND, BOUND))
+        elif net is not None and name in net:
+            values.append(ops.clip(net[name] * _NET_SCALES[name](contract), -BOUND, BOUND))
         elif name == "gap":
             for units, centre in zip(holding[contract.options :], neutral, strict=True):
                 values.append(ops.clip((units - centre) / contract.size, -BOUND, BOUND))
         elif name == "pnl":
             values.append(ops.clip(wealth / contract.scale, -BOUND, BOUND))
     return values
+
+
+_NET_SCALES: dict[str, Callable[[Contract], float]] = {
+    "net_gamma": lambda c: _one_step_move(c) / c.size,
+    "net_vega": lambda c: 1 / (c.size * c.spot * c.horizon**0.5),
+}
+
+
+def _by_hedge(holding: tuple[X, ...], contract: Contract) -> list[X]:
+    """The holdings, those of all contracts of one hedge added up."""
+    held, first = [], 0
+    for count in contract.listings:
+        held.append(reduce(add, holding[first : first + count]))
+        first += count
+    return [*held, *holding[first:]]

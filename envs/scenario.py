@@ -8,9 +8,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from .action import DiscreteAction
+from .action import DiscreteAction, GreekAction
 from .calendar import Calendar
 from .constraints import Limits
+from .contract import Contract
 from .costs import Cost, total_cost
 from .instruments import (
     Basket,
@@ -22,6 +23,7 @@ from .instruments import (
     Future,
     Instrument,
     ListedOption,
+    OnTheRunOption,
     PathClaim,
     Position,
     Put,
@@ -30,7 +32,7 @@ from .instruments import (
 from .markets import Market
 from .namespace import SCALAR
 from .objectives import Objective
-from .observation import FEATURES, Contract
+from .observation import FEATURES
 from .part import Part
 from .pricing import Marking
 from .view import View
@@ -100,8 +102,10 @@ class Scenario(Part):
             self._check_maturity(key, claim)
         for i, hedge in enumerate(self.hedges):
             self._check_instrument(f"hedges.{i}", hedge.instrument)
+        self._check_flow()
         if isinstance(self.view.action, DiscreteAction):
-            self.view.action.table(len(self.hedges))
+            self.view.action.table(self.view.action.steered(self.contract))
+        self.check_action(self.view)
         self.check_features(self.view)
         return self
 
@@ -149,11 +153,24 @@ class Scenario(Part):
 
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
-        if isinstance(instrument, RolledOption):
+        if isinstance(instrument, RolledOption | OnTheRunOption):
             kind = Call if instrument.option == "call" else Put
             self._check_marking(key, kind(strike=instrument.moneyness, asset=instrument.asset))
         if isinstance(instrument, Future | RolledOption):
             self._check_rolls(f"{key}: tenor", instrument.tenor)
+        if isinstance(instrument, OnTheRunOption):
+            self._check_listings(f"{key}: tenor", instrument.tenor, self.calendar.decide_every)
+
+    def _check_flow(self) -> None:
+        flow, key = self.position.flow, "position.flow"
+        if flow is None:
+            return
+        self._check_asset(key, flow.asset)
+        kind = Call if flow.option == "call" else Put
+        for moneyness in flow.moneyness:
+            self._check_marking(key, kind(strike=moneyness, asset=flow.asset))
+        for tenor in flow.tenor:
+            self._check_listings(f"{key}: tenor", tenor, 1)
 
     def _check_marking(self, key: str, claim: Claim) -> None:
         reason = self.marking.refusal(claim, self.market)
@@ -211,6 +228,17 @@ class Scenario(Part):
             if date > due - near:
                 due = date + tenor
 
+    def _check_listings(self, key: str, tenor: float, every: int) -> None:
+        """Refuse an option of every decision date unless it expires on an n-th date, or later."""
+        dates, near = self._dates(key, tenor, every)
+        for listing in self._dates(key, tenor, self.calendar.decide_every)[0][:-1]:
+            due = listing + tenor
+            if due < dates[-1] - near and min(abs(due - date) for date in dates) > near:
+                raise ValueError(
+                    f"{key} {tenor:.6g} years, listed at {listing:.6g}, expires between two dates: "
+                    "choose a multiple of a step, or one beyond the end"
+                )
+
     def _dates(self, key: str, years: float, every: int) -> tuple[list[float], float]:
         """Every n-th date and the last, in years, and how near to one of them is on it."""
         calendar, shared = self.calendar, self.calendar.dates()
@@ -223,6 +251,20 @@ class Scenario(Part):
             )
         dates = [*shared[:-1:every].tolist(), float(shared[-1])]
         return dates, 1e-6 * calendar.horizon / calendar.steps
+
+    def check_action(self, view: View) -> None:
+        """Refuse an action map that the hedge instruments do not fit.
+
+        Raises:
+            ValueError: naming the mend.
+        """
+        action = view.action.of if isinstance(view.action, DiscreteAction) else view.action
+        listings, assets = len(self.contract.listings), len(self.market.spots)
+        if isinstance(action, GreekAction) and (listings, assets) != (1, 1):
+            raise ValueError(
+                f"view.action: greek with {listings} options and {assets} assets: it trades one "
+                "option on the one asset, so choose band, or hedge with one"
+            )
 
     def check_features(self, view: View) -> None:
         """Refuse a view that asks for what the market does not expose.
@@ -257,14 +299,31 @@ class Scenario(Part):
         return tuple(i for i in instruments if isinstance(i, DeltaOne))
 
     @property
+    def columns(self) -> tuple[Hedge, ...]:
+        """The hedge of each of the ledger's K instruments: on the run there is one a contract."""
+        return tuple(
+            hedge
+            for hedge, count in zip(self.hedges, self._contracts, strict=True)
+            for _ in range(count)
+        )
+
+    @property
+    def _contracts(self) -> tuple[int, ...]:
+        """How many instruments each hedge is to the ledger."""
+        dates = len(self.calendar.decisions)
+        return tuple(
+            dates if isinstance(hedge.instrument, OnTheRunOption) else 1 for hedge in self.hedges
+        )
+
+    @property
     def costs(self) -> tuple[tuple[Cost, ...], ...]:
         """The cost terms of each hedge instrument."""
-        return tuple(hedge.costs for hedge in self.hedges)
+        return tuple(hedge.costs for hedge in self.columns)
 
     @property
     def limits(self) -> tuple[Limits, ...]:
         """The limits of each hedge instrument, with finite bounds."""
-        return tuple(hedge.limits.bounded(self._reach) for hedge in self.hedges)
+        return tuple(hedge.limits.bounded(self._reach) for hedge in self.columns)
 
     @property
     def _reach(self) -> float:
@@ -276,7 +335,8 @@ class Scenario(Part):
         """The constants that scale the features and the rewards."""
         claims = [leg.claim for leg in self.position.legs if not leg.claim.reach]
         struck = [(c.strike, c.maturity) for c in claims if hasattr(c, "strike")]
-        instruments = [hedge.instrument for hedge in self.hedges]
+        instruments = [hedge.instrument for hedge in self.columns]
+        options = len(self.hedges) - len(self.delta_ones)
         return Contract(
             spots=self.market.spots,
             strikes=tuple(strike for strike, _ in struck),
@@ -285,7 +345,8 @@ class Scenario(Part):
             volatility=self.market.volatility,
             horizon=self.calendar.horizon,
             steps=len(self.calendar.decisions),
-            options=len(self.hedges) - len(self.delta_ones),
+            options=sum(self._contracts[:options]),
+            listings=self._contracts[:options],
             assets=tuple(instrument.written_on for instrument in instruments),
             aversion=getattr(self.objective, "aversion", None),
             trade_cost=self._trade_cost,
