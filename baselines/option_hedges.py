@@ -20,7 +20,6 @@ COLLINEAR = 1e-6  # of a matrix of trace 1, the determinant below which it has r
 VOL_ERROR = 0.2  # how far the vol, realised or quoted, may be off, as a part of itself
 
 Exposure = tuple[X, list[X]]  # of the position and of each option, [N], money
-Ratio = Annotated[float, Field(gt=0, le=1)]
 
 
 class OptionHedge(Baseline):
@@ -37,7 +36,7 @@ class OptionHedge(Baseline):
     something closes their asset's delta. A settled option is held no more, and one that cannot be
     traded at the date stays as it is: the others neutralise what is left.
 
-    With a ``ratio`` below 1 only that part of the trade is done, at every date.
+    With a ``ratio`` only that part of the trade is done, at every date.
 
     With an ``aversion`` a (1 / money) the options are traded only as far as the risk removed is
     worth its cost. Vols that are off by v = 20 % make a v^2 |u|^2 / 2 of risk; the trade to n costs
@@ -48,7 +47,7 @@ class OptionHedge(Baseline):
 
     cap: Annotated[float, Field(gt=0)] = 2.0
     aversion: Annotated[float, Field(gt=0)] | None = None
-    ratio: Ratio = 1.0
+    ratio: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @abstractmethod
     def exposures(self, known: Known) -> tuple[Exposure, ...]:
@@ -65,7 +64,7 @@ class OptionHedge(Baseline):
         open_ = [k for k in range(known.contract.options) if not closed[k]]
         greeks = _beside(self.exposures(known), open_, held)
         target = _capped(self.cap * known.contract.size, greeks, known)
-        if self.ratio < 1:
+        if self.ratio is not None:
             now = [held[k] for k in open_]
             target = [h + self.ratio * (n - h) for h, n in zip(now, target, strict=True)]
         if self.aversion is not None:
@@ -95,8 +94,10 @@ class OptionHedge(Baseline):
         return None if self.aversion is None else _not_the_first_asset(scenario)
 
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
-        """The aversion, and the ratio."""
-        return {"aversion": aversions(scenario), "ratio": (0.05, 1.0)}
+        """The aversion; where a new option comes at every date, and is kept, the ratio."""
+        if max(scenario.contract.listings, default=1) > 1:
+            return {"ratio": (0.05, 1.0)}
+        return {"aversion": aversions(scenario)}
 
 
 class DeltaGammaHedge(OptionHedge):
@@ -253,10 +254,7 @@ def _worth_it(
     trade = [n - h for n, h in zip(target, held, strict=True)]
     costs = known.scenario.costs
     cost = ordered_sum(
-        [
-            total_cost(costs[k], d, known.price[:, k], ops)
-            for k, d in zip(open_, trade, strict=True)
-        ]
+        [total_cost(costs[k], d, known.price[:, k], ops) for k, d in zip(open_, trade, strict=True)]
     )
     gain, square = -cost / price, 0.0
     for own, each in greeks:

@@ -265,9 +265,7 @@ class GreekAction(ActionMap):
         return holding + (0.5 + 0.5 * action[0]) * (neutral - holding)
 
 
-Continuous = (
-    TargetAction | TradeAction | ResidualAction | BandAction | TriggerAction | GreekAction
-)
+Continuous = TargetAction | TradeAction | ResidualAction | BandAction | TriggerAction | GreekAction
 
 
 class DiscreteAction(ActionMap):

@@ -14,7 +14,6 @@ from .scenario import Scenario
 from .tape import At, Tape
 from .view import View
 
-
 NO_GREEK = 1e-30  # a squared Greek below it is none; float32 holds it
 
 

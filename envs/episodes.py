@@ -175,9 +175,8 @@ def mark(
     at: Rows = slice(None) if len(dates) == len(times) else dates
     orders = draw_orders(scenario.position.flow, times[at], paths.spot, generator)
     book = mark_position(scenario, paths, dates, orders)
-    quotes = [
-        each for hedge in scenario.hedges for each in quote(scenario, hedge.instrument, paths, dates)
-    ]
+    instruments = [hedge.instrument for hedge in scenario.hedges]
+    quotes = [q for each in instruments for q in quote(scenario, each, paths, dates)]
     rate, dt = scenario.market.rate, times[at].diff(dim=0)
     return Episodes(
         contract=scenario.contract,
@@ -223,7 +222,8 @@ def _stacked(quotes: list[Quotes], delta_one: int, spot: Tensor) -> dict[str, X]
 
     def stack(columns: list[Tensor]) -> Tensor:
         whole = [column.expand_as(spot[: len(column)]) for column in columns]
-        return torch.stack(whole, -1) if len(whole) > 1 else whole[0][..., None]
+        # Each instrument's series lies together: that is how the ledger reads it.
+        return torch.stack(whole).movedim(0, -1) if len(whole) > 1 else whole[0][..., None]
 
     def columns(name: str, default: Tensor) -> list[Tensor]:
         given = [getattr(q, name) for q in quotes]

@@ -197,9 +197,9 @@ def _listed_at(
     for series, greek in zip(known, listing.greeks(scenario), strict=False):
         series[row:] = greek[rows]
     price, delta, gamma, vega = known
-    expiry = listing.expiry
-    last = None if expiry is None else row + rows.index(expiry)
+    expiry, last = listing.expiry, len(dates)
     if expiry is not None:
+        last = row + rows.index(expiry)
         price[last] = listing.payoff(expiry)
         price[last + 1 :] = 0.0
         for values in (delta, gamma, vega):

@@ -261,12 +261,9 @@ def _columns(values: Tensor, contract: Contract) -> list[Tensor]:
     """Each option's series ``[T+1, N]``; of those on the run the newest contract's."""
     columns, first = [], 0
     for count in contract.listings:
-        newest = range(first, first + count)
-        columns.append(
-            values[..., first]
-            if count == 1
-            else torch.stack([values[min(t, count - 1), :, k] for t, k in enumerate([*newest, newest[-1]])])
-        )
+        newest = [min(t, count - 1) for t in range(len(values))] if count > 1 else []
+        each = [values[t, :, first + k] for t, k in enumerate(newest)]
+        columns.append(torch.stack(each) if each else values[..., first])
         first += count
     return columns
 

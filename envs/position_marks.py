@@ -38,7 +38,8 @@ def mark_position(
 ) -> PositionMarks:
     """Value legs and orders on the market's dates and keep the decision ``dates``.
 
-    An order is paid for, and in the mark, on the date it is dealt. Cash flows that fall between decision dates are carried to the next one with interest.
+    An order is paid for, and in the mark, on the date it is dealt. Cash flows that fall between
+    decision dates are carried to the next one with interest.
     """
     shape = (len(dates), paths.spot.shape[1])
     sums = _Sums(paths.spot.new_zeros(shape), [False] * len(dates), len(paths.assets))
