@@ -147,6 +147,11 @@ def check_fit(scenario: Scenario, settings: AgentSettings) -> None:
     reason = None if copied is None else copied.refusal(scenario)
     if copied is not None and reason is not None:
         raise ValueError(f"imitate {copied.name!r}: {reason}")
+    if copied is not None and (scenario.execution.delay or scenario.moves_prices):
+        raise ValueError(
+            f"imitate {copied.name!r}: execution.delay or a permanent impact, where a copy would "
+            "have to be played to be judged: leave imitate out"
+        )
     if copied is not None and copied.waits(scenario):
         raise ValueError(
             f"imitate {copied.name!r}: it waits outside the region that it trades to, which a copy "

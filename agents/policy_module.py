@@ -23,7 +23,8 @@ from ..envs.desk import Desk
 from ..envs.instruments import Future
 from ..envs.ledger import Account
 from ..envs.namespace import TORCH
-from ..envs.observation import BOUND, FEATURES
+from ..envs.observation import FEATURES
+from ..envs.own_features import BOUND
 from ..envs.scenario import Scenario
 from .pathwise import PathwisePolicy
 from .policy_hedger import PolicyHedger
@@ -108,9 +109,11 @@ class PolicyModule(nn.Module):
                 "of which programs cannot be told: only scenarios with lasting options are exported"
             )
         self.network = network_of(hedger.policy)
-        if "signature" in scenario.features_of(hedger.view):
+        seen = scenario.features_of(hedger.view)
+        past = [name for name in ("signature", "pending", "displacement", "spread") if name in seen]
+        if past:
             raise ValueError(
-                f"hedger {hedger.name!r} sees 'signature', which is of the whole path: only "
+                f"hedger {hedger.name!r} sees {past[0]!r}, which what came before decides: only "
                 "policies that see the present can be exported"
             )
         self._desk = Desk(scenario, TORCH, hedger.view)

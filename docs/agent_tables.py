@@ -114,3 +114,51 @@ def robust(document: Document) -> str:
         cells = [f"{row['excess']:+.4f} ({row['standard_error']:.4f})" for row in run["rows"]]
         lines.append(f"| {run['training']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def risk_critics(document: Document) -> str:
+    """The critics that learn the law of the P&L, beside rules and deep hedging."""
+    runs = document["runs"]
+    first = runs[0]
+    lines = [
+        f"Measured by `{document['command']}` on {document['paths']:,} paths: mean + 1.5 std of "
+        f"the loss on short-call, where delta has {first['delta']:.4f} and the tuned "
+        f"`{first['band']['name']}` {first['band']['risk']:.4f}; paired standard errors against "
+        f"delta are at most {max(run['standard_error'] for run in runs):.4f}.",
+        "",
+        "| agent | risk, mean of the seeds | seeds | steps | CPU s |",
+        "|---|---|---|---|---|",
+    ]
+    for agent in dict.fromkeys(run["agent"] for run in runs):
+        mine = [run for run in runs if run["agent"] == agent]
+        seeds = " ".join(f"{run['risk']:.4f}" for run in mine)
+        seconds = statistics.median(run["cpu_seconds"] for run in mine)
+        mean = statistics.mean(run["risk"] for run in mine)
+        lines.append(f"| {agent} | {mean:.4f} | {seeds} | {mine[0]['steps']:,} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def sweeps(document: Document) -> str:
+    """What each sweep tried and found."""
+    lines = [
+        f"The defaults of the off-policy agents are from sweeps of {document['problem']} "
+        f"({document['steps']}), by `{document['command']}`; judged on fresh paths and seeds in "
+        "[how near to the optimum](agents.md).",
+        "",
+        "| agent | trials | given up | score of what it began with | best | its settings |",
+        "|---|---|---|---|---|---|",
+    ]
+    for sweep in document["sweeps"]:
+        settings = ", ".join(f"{key} {value}" for key, value in sweep["best"]["values"].items())
+        lines.append(
+            f"| {sweep['agent']} | {sweep['trials']} | {sweep['pruned']} | "
+            f"{sweep['start']:.1%} | {sweep['best']['score']:.1%} | {settings} |"
+        )
+    ppo = document["ppo_at_full_length"]
+    found, default = (" ".join(f"{v:.1%}" for v in ppo[key]) for key in ("found", "default"))
+    lines += [
+        "",
+        f"{document['note']} PPO keeps its own: at its full length (`{ppo['command']}`) the found "
+        f"settings close {found}, the default ones {default}.",
+    ]
+    return "\n".join(lines)

@@ -190,12 +190,16 @@ def hagan_cell(row: dict[str, float]) -> str:
 
 def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
-    from agent_tables import agent_gaps, conditioned, robust
+    from agent_tables import agent_gaps, conditioned, risk_critics, robust, sweeps
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from reproduction_tables import reproductions
+    from strategy_tables import strategy
 
     found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
     found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
+    for path in sorted((DOCS / "strategies").glob("*.md")):
+        if (DOCS / "results" / f"strategy-{path.stem}.json").exists():
+            found[path] = strategy(load(f"strategy-{path.stem}"))
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
     found[DOCS / "reproductions.md"] = reproductions()
@@ -203,9 +207,11 @@ def tables() -> dict[Path, str]:
         [
             *("## How near to the optimum", "", agent_gaps(load("agent-gaps")), ""),
             *("## One policy for every aversion", "", conditioned(load("conditioned")), ""),
-            *("## Out of model", "", robust(load("robust"))),
+            *("## Out of model", "", robust(load("robust")), ""),
+            *("## Critics of the risk", "", risk_critics(load("risk-critics"))),
         ]
     )
+    found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
     scaling = cost_scaling(load("cost-scaling"))
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found

@@ -45,6 +45,10 @@ class ActionMap(Kind):
         """How many of the scenario's hedges it gives numbers for, the first ones."""
         return contract.hedges
 
+    def refusal(self, contract: Contract) -> str | None:
+        """Why the hedges do not fit it, with the mend; null where they do."""
+        return None
+
     @abstractmethod
     def target(
         self,
@@ -248,6 +252,16 @@ class GreekAction(ActionMap):
         """The options."""
         return len(contract.listings)
 
+    def refusal(self, contract: Contract) -> str | None:
+        """For one option on the one asset."""
+        options, assets = len(contract.listings), len(contract.spots)
+        if (options, assets) == (1, 1):
+            return None
+        return (
+            f"greek with {options} options and {assets} assets: it trades one option on the one "
+            "asset, so choose band, or hedge with one"
+        )
+
     def target(
         self,
         action: tuple[X, ...],
@@ -309,6 +323,10 @@ class DiscreteAction(ActionMap):
     def steered(self, contract: Contract) -> int:
         """As many as the map it chooses from."""
         return self.of.steered(contract)
+
+    def refusal(self, contract: Contract) -> str | None:
+        """That of the map it chooses from."""
+        return self.of.refusal(contract)
 
     def target(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 from abc import abstractmethod
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -55,6 +57,76 @@ class Calendar(Kind):
     def dates(self) -> Tensor | None:
         """The dates in years that all paths share, float64 ``[steps + 1]``; null: they differ."""
         return self.times(1, torch.Generator())[:, 0] if self.fixed else None
+
+    def check_date(self, key: str, years: float, every: int) -> bool:
+        """Whether a date of ``years`` is within the episode.
+
+        Raises:
+            ValueError: naming the ``key``, if it lies between every n-th dates.
+        """
+        dates, near = self._decision_dates(key, years, every)
+        if years > dates[-1] + near:
+            return False
+        if years < dates[1] - near:
+            raise ValueError(
+                f"{key} {years:g} years is before the first step, {dates[1]:g} years: lengthen it "
+                "or take more steps"
+            )
+        if min(abs(years - date) for date in dates) > near:
+            after = bisect.bisect(dates, years)
+            raise ValueError(
+                f"{key} {years:.6g} years falls between the dates {dates[after - 1]:.6g} and "
+                f"{dates[after]:.6g}: choose one of them"
+            )
+        return True
+
+    def check_rolls(self, key: str, tenor: float) -> None:
+        """Refuse what is listed anew at its expiry unless every expiry is a decision date.
+
+        Raises:
+            ValueError: naming the ``key`` and the first expiry that is none.
+        """
+        every = self.decide_every
+        if not self.check_date(key, tenor, every):
+            return
+        dates, near = self._decision_dates(key, tenor, every)
+        due = tenor
+        for before, date in pairwise(dates):
+            if date > due + near:
+                raise ValueError(
+                    f"{key} {tenor:.6g} years has an expiry, {due:.6g} years, that falls between "
+                    f"the dates {before:.6g} and {date:.6g}: choose one that fits all the way"
+                )
+            if date > due - near:
+                due = date + tenor
+
+    def check_listings(self, key: str, tenor: float, every: int) -> None:
+        """Refuse an option of every decision date unless it expires on an n-th date, or later.
+
+        Raises:
+            ValueError: naming the ``key`` and the first listing that does not.
+        """
+        dates, near = self._decision_dates(key, tenor, every)
+        for listing in self._decision_dates(key, tenor, self.decide_every)[0][:-1]:
+            due = listing + tenor
+            if due < dates[-1] - near and min(abs(due - date) for date in dates) > near:
+                raise ValueError(
+                    f"{key} {tenor:.6g} years, listed at {listing:.6g}, expires between two dates: "
+                    "choose a multiple of a step, or one beyond the end"
+                )
+
+    def _decision_dates(self, key: str, years: float, every: int) -> tuple[list[float], float]:
+        """Every n-th date and the last, in years, and how near to one of them is on it."""
+        shared = self.dates()
+        if shared is None:
+            mend = "leave maturities out, the option then expires with the episode"
+            if key.endswith("tenor"):
+                mend = "choose a calendar whose dates do not"
+            raise ValueError(
+                f"{key} {years:g} on a calendar whose dates differ from path to path: {mend}"
+            )
+        dates = [*shared[:-1:every].tolist(), float(shared[-1])]
+        return dates, 1e-6 * self.horizon / self.steps
 
     @property
     def decisions(self) -> tuple[int, ...]:

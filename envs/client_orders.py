@@ -29,23 +29,16 @@ class Orders:
 
 
 def draw_orders(
-    flow: ClientFlow | None, times: Tensor, like: Tensor, generator: torch.Generator | None
+    flow: ClientFlow | None, times: Tensor, like: Tensor, generator: torch.Generator
 ) -> Orders | None:
     """Orders on the dates ``times [T+1, 1 or N]``, for as many paths as ``like [., N]``.
 
     A Poisson process split by independent coins is independent Poisson processes: every choice of
     moneyness and tenor has its own of either side, of ``intensity dt`` times its probability
     orders. None are dealt on the first date or the last.
-
-    Raises:
-        ValueError: for client flow without a generator.
     """
     if flow is None:
         return None
-    if generator is None:
-        raise ValueError(
-            "position.flow: client orders are drawn at random: give a generator, or set it to null"
-        )
     choices = tuple(product(flow.moneyness, flow.tenor))
     mean = flow.intensity / len(choices) * times.diff(dim=0)[:-1, None]
     mean = mean.expand(-1, len(choices), like.shape[1])

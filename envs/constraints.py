@@ -59,6 +59,14 @@ class Limits(Part):
                 max_trade = math.floor(max_trade / self.lot + 1e-9) * self.lot
         return Limits(lower=lower, upper=upper, max_trade=max_trade, lot=self.lot)
 
+    def towards_zero(self, units: X, ops: Namespace) -> X:
+        """The whole lots in a holding; all of it without a lot."""
+        if self.lot is None:
+            return units
+        # A hair above a whole number counts as it; one lot less than half is none.
+        lots = ops.round(ops.abs(units) / self.lot - 0.5 + 1e-9)
+        return ops.where(units < 0, -lots, lots) * self.lot
+
     def apply(self, target: X, holding: X, ops: Namespace) -> X:
         """The admissible holding nearest to ``target`` when ``holding`` is held now.
 

@@ -23,6 +23,8 @@ class Contract:
         assets: the asset of each hedge instrument.
         aversion: the objective's, 1 / money; null where it has none.
         listings: how many contracts each option hedge has: one, or on the run one a decision date.
+        delay: decision dates between an order and its trade.
+        transient: displacement of each instrument's price by a unit traded, a fraction of it.
         trade_cost: of trading the size once in the first delta-one instrument at time 0, money.
     """
 
@@ -38,6 +40,8 @@ class Contract:
     listings: tuple[int, ...] = ()
     aversion: float | None = None
     trade_cost: float = 0.0
+    delay: int = 0
+    transient: tuple[float, ...] = ()
 
     @property
     def spot(self) -> float:
@@ -48,6 +52,11 @@ class Contract:
     def instruments(self) -> int:
         """K, how many hedge instruments there are."""
         return len(self.assets)
+
+    @cached_property
+    def one_step_move(self) -> float:
+        """Money: one standard deviation of the first asset over a mean step."""
+        return self.spot * self.volatility * math.sqrt(self.horizon / self.steps)
 
     @property
     def hedges(self) -> int:

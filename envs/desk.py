@@ -7,14 +7,26 @@ from operator import sub
 from typing import NamedTuple
 
 from .action import Centre, DiscreteAction, GreekAction
-from .ledger import Account, Entries, close, open_account, ordered_sum, step
+from .ledger import (
+    Account,
+    Entries,
+    Frictions,
+    Period,
+    close,
+    open_account,
+    ordered_sum,
+    select,
+    step,
+    worth,
+)
 from .namespace import Namespace, X
-from .observation import OWN_FEATURES, own_features
+from .own_features import OWN_FEATURES, own_features
 from .scenario import Scenario
 from .tape import At, Tape
 from .view import View
 
 NO_GREEK = 1e-30  # a squared Greek below it is none; float32 holds it
+SMALLEST_MARGIN = 1e-12  # money: nothing held needs none
 
 
 class Dealt(NamedTuple):
@@ -24,7 +36,9 @@ class Dealt(NamedTuple):
     entries: Entries
     requested: tuple[X, ...]  # the target holdings before the limits
     held: tuple[X, ...]  # the holdings over (t, t+1]
-    stopped: X  # whether the loss limit ended the episode; False without one
+    stopped: X  # whether the loss limit or a margin call ended the episode; False without either
+    ordered: tuple[X, ...]  # what will be held once every order is dealt, within the limits
+    tape: Tape  # as it goes on: another one where trades move the market
 
 
 class Desk:
@@ -33,7 +47,6 @@ class Desk:
     def __init__(self, scenario: Scenario, ops: Namespace, view: View | None = None) -> None:
         self.scenario, self.ops = scenario, ops
         self.view = scenario.view if view is None else view
-        scenario.check_action(self.view)
         scenario.check_features(self.view)
         self.costs = scenario.costs
         self.limits = scenario.limits
@@ -56,10 +69,49 @@ class Desk:
             *((k, f"holding_{k}") for k in range(self.options + 1, len(self.costs))),
         ]
         self.loss_limit, self.liquidate = scenario.loss_limit, scenario.liquidate
+        self.margin, self.capital = scenario.financing.margin, scenario.capital or 0.0
+        self.delay = scenario.execution.delay
+        impacts = [hedge.impact for hedge in scenario.columns]
+        self.transient = tuple([0.0 if each is None else each.transient for each in impacts])
+        self.permanent = tuple([0.0 if each is None else each.permanent for each in impacts])
+        self.bought = tuple([k < self.options for k in range(len(impacts))])
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether an episode may end before its calendar."""
+        called = self.margin is not None and self.margin.maintenance > 0
+        return self.loss_limit is not None or called
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether what happens at a date depends on what wealth or trades were before it."""
+        return self.may_stop or bool(self.scenario.frictions) or "pnl" in self.own
 
     def open(self, tape: Tape) -> Account:
         """The accounts at the start of the tape's episodes."""
-        return open_account(tape.premium, tape.mark[0], len(self.costs))
+        account = open_account(tape.premium, tape.mark[0], len(self.costs))
+        nothing = account.holding
+        return account._replace(
+            pending=(nothing,) * self.delay, displacement=nothing if any(self.transient) else ()
+        )
+
+    def frictions(self, tape: Tape, at: At) -> Frictions | None:
+        """What a date costs beside the terms of a cost; null where nothing does."""
+        paths = tape.frictions_at(at)
+        if paths is None:
+            return None
+        return Frictions(
+            spread=paths.spread,
+            slippage=paths.slippage,
+            decay=paths.decay,
+            borrow=paths.borrow,
+            funding=paths.funding,
+            lost=tape.lost_after(at),
+            transient=self.transient,
+            permanent=self.permanent,
+            bought=self.bought,
+            capital=self.capital,
+        )
 
     def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> list[X]:
         """The delta-one holdings that make position plus ``options`` holdings delta-neutral."""
@@ -79,7 +131,7 @@ class Desk:
         centres: list[X] = []
         chosen: list[X] = []
         admissible: list[X] = []
-        for k, held in enumerate(account.holding):
+        for k, held in enumerate(account.ordered):
             if k == first:
                 centres = self.neutral(tape, at, admissible)
             if closed is not None and closed[k] is True:
@@ -106,7 +158,7 @@ class Desk:
             (tape.gamma, tape.option_gamma) if greek == "gamma" else (tape.vega, tape.option_vega)
         )
         net = own[at]
-        for holding, option in zip(account.holding, each, strict=False):
+        for holding, option in zip(account.ordered, each, strict=False):
             net = net + holding * option[at]
         return net
 
@@ -124,20 +176,37 @@ class Desk:
             return lower, lower
         return lower, edges[1][at] if neutral is None else neutral + edges[1][at]
 
+    def limited(self, requested: tuple[X, ...], holding: tuple[X, ...]) -> tuple[X, ...]:
+        """The requested holdings within each instrument's limits when ``holding`` is held now."""
+        return tuple(
+            [
+                limits.apply(requested[k], holding[k], self.ops)
+                for k, limits in enumerate(self.limits)
+            ]
+        )
+
     def admissible(
         self, requested: tuple[X, ...], account: Account, tape: Tape, at: At
     ) -> tuple[X, ...]:
-        """The requested holdings within the limits; nothing of what has settled for good."""
-        ops, holding = self.ops, account.holding
-        held = tuple(
-            [limits.apply(requested[k], holding[k], ops) for k, limits in enumerate(self.limits)]
-        )
-        closed = tape.closed_at(at)
+        """The requested holdings within the limits; nothing of what has settled for good.
+
+        Where nothing can be traded they are the present ones, and they are scaled down to what the
+        initial margin allows.
+        """
+        ops = self.ops
+        held = self.limited(requested, account.holding)
+        if self.margin is not None:
+            held = self._within_margin(held, account, tape, at)
+        closed = None if tape.frictions is None else tape.frictions.closed
         if closed is not None:
+            pairs = zip(account.holding, held, strict=True)
+            held = tuple([ops.where(closed[at], now, then) for now, then in pairs])
+        kept = tape.closed_at(at)
+        if kept is not None:
             held = tuple(
                 [
                     h if c is True else n if c is False else ops.where(c, h, n)
-                    for c, h, n in zip(closed, holding, held, strict=True)
+                    for c, h, n in zip(kept, account.holding, held, strict=True)
                 ]
             )
         settled = tape.settled_at(at)
@@ -145,48 +214,83 @@ class Desk:
             held = tuple([ops.where(s, 0.0 * h, h) for s, h in zip(settled, held, strict=True)])
         return held
 
+    def _within_margin(
+        self, held: tuple[X, ...], account: Account, tape: Tape, at: At
+    ) -> tuple[X, ...]:
+        """The same, scaled down until ``initial sum |h| price <= equity``, on whole lots."""
+        assert self.margin is not None
+        ops, price = self.ops, [prices[at] for prices in tape.price]
+        needed = self.margin.initial * worth(map(ops.abs, held), price)
+        equity = ops.maximum(self.capital + account.wealth, 0.0)
+        share = ops.minimum(equity / ops.maximum(needed, SMALLEST_MARGIN), 1.0)
+        scaled = tuple([units * share for units in held])
+        pairs = zip(scaled, self.limits, strict=True)
+        return tuple([limits.towards_zero(units, ops) for units, limits in pairs])
+
     def advance(
         self, account: Account, requested: tuple[X, ...], tape: Tape, at: At, last: X
     ) -> Dealt:
         """Limit the requested holdings, keep the books over (t, t+1]; ``last``: is t+1 the end?"""
-        ops = self.ops
-        held = self.admissible(requested, account, tape, at)
+        ops, due = self.ops, requested
+        if self.delay:
+            order = self.limited(requested, account.ordered)
+            due, pending = account.pending[0], (*account.pending[1:], order)
+            account = account._replace(pending=pending)
+        held = self.admissible(due, account, tape, at)
+        if tape.response is not None:
+            tape = tape.response(tape, tuple(map(sub, held, account.holding)), at)
         period = tape.period(at)
-        after, entries = step(account, held, period, self.costs, ops)
+        frictions = self.frictions(tape, at)
+        after, entries = step(account, held, period, self.costs, ops, frictions)
+        stopped = self._stopped(after, period)
+        if self.may_stop or (self.liquidate and last is not False):
+            ends = (stopped | last) if self.liquidate else stopped
+            closed, closing = close(
+                *(after, period.next_price, period.next_mark, self.costs, ops, period.cost_level),
+                None if frictions is None else self.frictions(tape, _after(at)),
+            )
+            after = select(ends, closed, after, ops)
+            entries = _merge(ends, entries, closing, ops)
+        ordered = account.ordered if self.delay else held
+        return Dealt(after, entries, requested, held, stopped, ordered, tape)
+
+    def _stopped(self, after: Account, period: Period) -> X:
+        """Where a loss limit or a maintenance margin ends the episode."""
         stopped: X = False
         if self.loss_limit is not None:
             stopped = after.wealth <= -self.loss_limit
-        if self.loss_limit is not None or (self.liquidate and last is not False):
-            ends = (stopped | last) if self.liquidate else stopped
-            closed, closing = close(
-                *(after, period.next_price, period.next_mark, self.costs, ops, period.cost_level)
-            )
-            after = _select(ends, closed, after, ops)
-            entries = _merge(ends, entries, closing, ops)
-        return Dealt(after, entries, requested, held, stopped)
+        if self.margin is not None and self.margin.maintenance > 0:
+            exposure = worth(map(self.ops.abs, after.holding), period.next_price)
+            stopped |= self.capital + after.wealth < self.margin.maintenance * exposure
+        return stopped
+
+    def net_delta(self, held: tuple[X, ...], tape: Tape, at: At) -> X:
+        """Of position and holdings together to the first delta-one's asset, in its units."""
+        first = self.options
+        return held[first] - self.neutral(tape, at, held[:first])[0]
+
+    def in_breach(self, dealt: Dealt, tape: Tape, at: At) -> X:
+        """1 where the delta after trading is outside the scenario's range, 0 without one."""
+        if self.scenario.delta_range is None:
+            return 0.0
+        lower, upper = [edge * self.contract.size for edge in self.scenario.delta_range]
+        net = self.net_delta(dealt.held, tape, at)
+        return 1.0 * ((net < lower) | (net > upper))
 
     def own_columns(self, account: Account, tape: Tape, at: At) -> list[X]:
         """The observation's own features."""
-        held = account.holding[: self.options]
+        held = account.ordered[: self.options]
         neutral = self.neutral(tape, at, held) if self.sees_gap else ()
         net = {name: self._net(name.removeprefix("net_"), account, tape, at) for name in self.nets}
-        return own_features(
-            self.own, account.holding, neutral, account.wealth, self.contract, self.ops, net
-        )
+        return own_features(self.own, account, neutral, self.contract, self.ops, net)
 
     def clipped(self, dealt: Dealt) -> X:
         """How far the limits moved the requested holdings, summed over instruments, in units."""
-        return ordered_sum(map(self.ops.abs, map(sub, dealt.requested, dealt.held)))
+        return ordered_sum(map(self.ops.abs, map(sub, dealt.requested, dealt.ordered)))
 
 
-def _select(ends: X, closed: Account, going: Account, ops: Namespace) -> Account:
-    return Account(
-        cash=ops.where(ends, closed.cash, going.cash),
-        holding=tuple(
-            [ops.where(ends, a, b) for a, b in zip(closed.holding, going.holding, strict=True)]
-        ),
-        wealth=ops.where(ends, closed.wealth, going.wealth),
-    )
+def _after(at: At) -> At:
+    return at + 1 if isinstance(at, int) else (at[0] + 1, at[1])
 
 
 def _merge(ends: X, entries: Entries, closing: Entries, ops: Namespace) -> Entries:

@@ -133,6 +133,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
             books = self.problem.books(start, (account.wealth, cash), dealt, tape, t, terminated)
         reward = self.problem.earned(level - self._level, books, self._terms)
         self._account, self._level, self._t = account, level, t + 1
+        self._tape = dealt.tape
         self._cost += entries.cost
         self._traded += entries.traded
         pnl = account.wealth - (before.wealth if t else 0.0)

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from .client_orders import draw_orders
 from .contract import Contract
+from .feedback import fed_back
+from .friction_paths import FrictionPaths, Seen, friction_paths
 from .instrument_quotes import Quotes, quote
 from .markets import MarketPaths
 from .namespace import NUMPY, TORCH, Namespace
+from .nested import mapped
 from .observation import market_features
 from .position_marks import mark_position
 from .scenario import Scenario
@@ -57,6 +60,8 @@ class Episodes:
             scenario's own.
         cost_level: what every cost is multiplied by, ``[1, N]``; null where by nothing.
         group: whose draw a path has, ``[1, N]``; null where nothing varies.
+        frictions: what trading costs beside the terms of a cost; null where nothing.
+        undisturbed: the market's paths, where the hedger's trades move them (`response`).
     """
 
     contract: Contract
@@ -90,6 +95,8 @@ class Episodes:
     cost_level: X | None = None
     group: X | None = None
     closed: tuple[tuple[bool, ...], ...] | None = None
+    frictions: FrictionPaths | None = None
+    undisturbed: MarketPaths | None = None
 
     @property
     def steps(self) -> int:
@@ -115,8 +122,7 @@ class Episodes:
 
     def numpy(self) -> Episodes:
         """The same with NumPy arrays (shared memory on a CPU)."""
-        fields = {name: _to_numpy(value) for name, value in vars(self).items()}
-        return Episodes(**fields)
+        return Episodes(**{name: _to_numpy(value) for name, value in vars(self).items()})
 
     def features(self, names: tuple[str, ...]) -> Tensor:
         """Observations ``[T+1, N, F]`` with the own features left at 0."""
@@ -124,13 +130,7 @@ class Episodes:
 
 
 def _to_numpy(value: X) -> X:
-    if isinstance(value, Tensor):
-        return value.cpu().numpy()
-    if isinstance(value, dict):
-        return {key: _to_numpy(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_to_numpy, value))
-    return value
+    return mapped(lambda x: x.cpu().numpy() if isinstance(x, Tensor) else x, value)
 
 
 def simulate(
@@ -143,8 +143,8 @@ def simulate(
     _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
     clock = scenario.calendar.clock(times)
-    drawn = scenario.market.simulate(times, paths, generator, dtype, clock)
-    return mark(scenario, drawn, generator)
+    moves = scenario.market.simulate(times, paths, generator, dtype, clock)
+    return mark(scenario, fed_back(scenario, moves), generator)
 
 
 @cache
@@ -162,13 +162,12 @@ def mark(
 ) -> Episodes:
     """The episodes of given market paths on the scenario's dates (or data's, of any number T).
 
-    Client orders are drawn with the ``generator``, on its device: after the market, whose paths
-    are the same with and without them.
-
-    Raises:
-        ValueError: for client flow without a generator.
+    What client orders and frictions draw comes from the ``generator``, after the market, whose
+    paths are the same without them; without one from a fixed seed.
     """
     times = paths.times
+    if generator is None:
+        generator = torch.Generator(paths.spot.device).manual_seed(0)
     dates = [*scenario.calendar.decisions, scenario.calendar.steps]
     if len(times) != scenario.calendar.steps + 1 or len(dates) == len(times):
         dates = list(range(len(times)))
@@ -178,15 +177,21 @@ def mark(
     instruments = [hedge.instrument for hedge in scenario.hedges]
     quotes = [q for each in instruments for q in quote(scenario, each, paths, dates)]
     rate, dt = scenario.market.rate, times[at].diff(dim=0)
+    vol = _on(scenario.marking.quoted_vol(paths), at)
+    jump = paths.jump if paths.jump is None else _jumps_between(paths.jump, at)
+    seen = Seen(times[at], paths.log_spot[at], vol, jump, [q.delta for q in quotes])
+    frictions = friction_paths(scenario, seen, generator)
+    if frictions is not None and frictions.lost is not None:
+        book = book.after_default(frictions.lost)
     return Episodes(
         contract=scenario.contract,
         times=times[at],
         spot=paths.spot[at],
         log_spot=paths.log_spot[at],
         other_spots=tuple(other.spot[at] for other in paths.others),
-        vol=_on(scenario.marking.quoted_vol(paths), at),
+        vol=vol,
         growth=torch.expm1(rate * dt).to(paths.spot.dtype) if rate else None,
-        jump=paths.jump if paths.jump is None else _jumps_between(paths.jump, at),
+        jump=jump,
         latents={name: _on(value, at) for name, value in paths.latents.items()},
         mark=book.mark,
         delta=book.deltas[0],
@@ -197,6 +202,8 @@ def mark(
         cash_flow=book.cash_flow,
         pays=book.pays,
         premium=book.premium,
+        frictions=frictions,
+        undisturbed=paths if scenario.moves_prices else None,
         **_stacked(quotes, len(scenario.delta_ones), paths.spot[at]),
     )
 

@@ -56,8 +56,13 @@ class Known:
 
     def _at(self, t: int, account: Account) -> Known:
         self.t, self.account = t, account
-        _protect(account.cash, account.wealth, *account.holding)
+        _protect(account.cash, account.wealth, *account.ordered)
         return self
+
+    def _moved(self, episodes: Episodes, tape: Tape, observed: Observations) -> None:
+        """Trades have moved the market: it is another batch from now on."""
+        self._episodes, self._tape, self._observed = episodes, tape, observed
+        _protect(*vars(episodes).values())
 
     @property
     def ops(self) -> Namespace:
@@ -137,8 +142,8 @@ class Known:
 
     @property
     def holding(self) -> X:
-        """Present holdings, ``[N, K]``."""
-        return stack(self.account.holding)
+        """Holdings once every order under way is dealt (without a delay: now), ``[N, K]``."""
+        return stack(self.account.ordered)
 
     @property
     def closed(self) -> tuple[bool, ...]:

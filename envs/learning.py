@@ -14,7 +14,8 @@ from .episodes import simulate
 from .group_terms import GroupTerms, Terms, pilot_losses
 from .hedger import base_edges
 from .namespace import Namespace, X
-from .observation import BOUND, columns
+from .observation import columns
+from .own_features import BOUND
 from .presets import changed, load_scenario
 from .rewards import PairedReward, RewardStep
 from .rule import Rule
@@ -32,6 +33,8 @@ def _check_base(base: Rule, action: ActionMap, scenario: Scenario) -> None:
         ValueError: with the base's reason, or as it waits outside the region that it trades to.
     """
     reason = base.refusal(scenario)
+    if reason is None and scenario.moves_prices:
+        reason = "permanent impact moves what it was computed ahead from: leave the base out"
     if reason is None and base.waits(scenario) and not isinstance(action, TriggerAction):
         reason = (
             "it waits outside the region that it trades to: take the action trigger, or a rule "

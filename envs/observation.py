@@ -8,20 +8,16 @@ in `Contract.scale`. Evidence: tests/envs/test_observation.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from .contract import Contract
-from .namespace import Namespace, X
+from .own_features import BOUND, OWN_FEATURES
 from .signature import signature, words
-
-BOUND = 5.0
 
 
 class Visible(Protocol):
@@ -92,6 +88,10 @@ class Visible(Protocol):
         """What every cost is multiplied by, ``[1, N]``; null where by nothing."""
 
     @property
+    def frictions(self) -> Any:
+        """What trading costs beside the terms of a cost."""
+
+    @property
     def contract(self) -> Contract:
         """The constants that scale the features."""
 
@@ -104,7 +104,7 @@ class Feature:
     """
 
     meaning: str
-    per: Literal["1", "legs", "options", "others", "words"]
+    per: Literal["1", "legs", "instruments", "options", "others", "words"]
     formula: Callable[[Visible], Tensor | Sequence[Tensor]]
     latent: Literal["jump", "variance", "alpha", "regime"] | None = None
 
@@ -159,6 +159,11 @@ def _cost_level(v: Visible) -> Tensor:
     return 0.5 * torch.log(drawn * (v.contract.trade_cost / v.contract.scale))
 
 
+def _spread(v: Visible) -> list[Tensor]:
+    # A scenario refuses the feature where no spread widens.
+    return [level.log() for level in v.frictions.spread]
+
+
 def _log_ratio(values: Tensor, scale: float | Tensor) -> Tensor:
     return torch.log((values + 1e-8) / (scale + 1e-8))
 
@@ -188,7 +193,7 @@ FEATURES: dict[str, Feature] = {
     "gamma": Feature(
         "change of delta per size for a move of one standard deviation over a mean step",
         "1",
-        lambda v: v.gamma * (_one_step_move(v.contract) / v.contract.size),
+        lambda v: v.gamma * (v.contract.one_step_move / v.contract.size),
     ),
     "vega": Feature(
         "position vega over size S0 sqrt(horizon)",
@@ -213,7 +218,7 @@ FEATURES: dict[str, Feature] = {
     "option_gamma": Feature(
         "gamma of each listed option, scaled as `gamma`",
         "options",
-        lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract),
+        lambda v: _columns(v.hedge_gamma * v.contract.one_step_move, v.contract),
     ),
     "other_spots": Feature(
         "log(S / S0) of each further asset over volatility sqrt(horizon)",
@@ -247,14 +252,13 @@ FEATURES: dict[str, Feature] = {
     "cost_level": Feature(
         "half the log of the cost of trading the size once over the money scale", "1", _cost_level
     ),
+    "spread": Feature(
+        "log of what each instrument's costs are multiplied by", "instruments", _spread
+    ),
     "regime": Feature(
         "the number of the regime, from 0 (latent)", "1", lambda v: v.latents["regime"], "regime"
     ),
 }
-
-
-def _one_step_move(contract: Contract) -> float:
-    return contract.spot * contract.volatility * math.sqrt(contract.horizon / contract.steps)
 
 
 def _columns(values: Tensor, contract: Contract) -> list[Tensor]:
@@ -268,19 +272,11 @@ def _columns(values: Tensor, contract: Contract) -> list[Tensor]:
     return columns
 
 
-OWN_FEATURES: dict[str, str] = {
-    "holding": "each holding in position sizes; of options on the run all contracts together",
-    "net_gamma": "gamma of the position and the options held, scaled as `gamma`",
-    "net_vega": "vega of the position and the options held, scaled as `vega`",
-    "gap": "each delta-one holding less the delta-neutral one, in position sizes",
-    "pnl": "marked P&L so far in units of the money scale",
-}
-
-
 def columns(names: Sequence[str], contract: Contract) -> list[str]:
     """The observation's column names: market features first, own features last."""
     counts = {
         "legs": len(contract.strikes),
+        "instruments": contract.instruments,
         "options": len(contract.listings),
         "others": len(contract.spots) - 1,
         "words": words(2),
@@ -292,6 +288,11 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
     for name in [n for n in names if n in OWN_FEATURES]:
         if name == "holding":
             result += [f"holding_{k}" for k in range(contract.hedges)]
+        elif name == "pending":
+            owners = range(contract.instruments)
+            result += [f"pending_{i}_{k}" for i in range(contract.delay) for k in owners]
+        elif name == "displacement":
+            result += [f"displacement_{k}" for k, rate in enumerate(contract.transient) if rate]
         elif name == "gap" and contract.delta_ones > 1:
             result += [f"gap_{j}" for j in range(contract.delta_ones)]
         else:
@@ -311,43 +312,3 @@ def market_features(names: Sequence[str], visible: Visible) -> Tensor:
             block[..., column] = value.clamp(-BOUND, BOUND)
             column += 1
     return block
-
-
-def own_features(
-    names: Sequence[str],
-    holding: tuple[X, ...],
-    neutral: Sequence[X],
-    wealth: X,
-    contract: Contract,
-    ops: Namespace,
-    net: Mapping[str, X] | None = None,
-) -> list[X]:
-    """The own features' columns in the order of `columns`; ``net`` has gamma and vega if asked."""
-    values: list[X] = []
-    for name in names:
-        if name == "holding":
-            for units in _by_hedge(holding, contract):
-                values.append(ops.clip(units / contract.size, -BOUND, BOUND))
-        elif net is not None and name in net:
-            values.append(ops.clip(net[name] * _NET_SCALES[name](contract), -BOUND, BOUND))
-        elif name == "gap":
-            for units, centre in zip(holding[contract.options :], neutral, strict=True):
-                values.append(ops.clip((units - centre) / contract.size, -BOUND, BOUND))
-        elif name == "pnl":
-            values.append(ops.clip(wealth / contract.scale, -BOUND, BOUND))
-    return values
-
-
-_NET_SCALES: dict[str, Callable[[Contract], float]] = {
-    "net_gamma": lambda c: _one_step_move(c) / c.size,
-    "net_vega": lambda c: 1 / (c.size * c.spot * c.horizon**0.5),
-}
-
-
-def _by_hedge(holding: tuple[X, ...], contract: Contract) -> list[X]:
-    """The holdings, those of all contracts of one hedge added up."""
-    held, first = [], 0
-    for count in contract.listings:
-        held.append(reduce(add, holding[first : first + count]))
-        first += count
-    return [*held, *holding[first:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -21,6 +21,7 @@ class PositionMarks:
 
     ``deltas`` has one entry per asset, ``cash_flow`` counts the close-out at the end, ``pays``
     tells on which dates any path pays, ``premium`` is the cash received at time 0, ``[N]``.
+    ``bought`` is the mark of the legs that were bought of a counterparty; null where there is none.
     """
 
     mark: Tensor
@@ -31,6 +32,13 @@ class PositionMarks:
     cash_flow: Tensor
     pays: tuple[bool, ...]
     premium: Tensor
+    bought: Tensor | None = None
+
+    def after_default(self, lost: Tensor) -> PositionMarks:
+        """The same where a counterparty pays all but the fraction ``lost [T+1, N]`` of it."""
+        assert self.bought is not None  # a scenario with a counterparty has it
+        paid = self.cash_flow - lost * self.bought
+        return replace(self, cash_flow=paid, pays=(False, *[True] * (len(paid) - 1)))
 
 
 def mark_position(
@@ -43,6 +51,8 @@ def mark_position(
     """
     shape = (len(dates), paths.spot.shape[1])
     sums = _Sums(paths.spot.new_zeros(shape), [False] * len(dates), len(paths.assets))
+    if scenario.counterparty is not None:
+        sums.bought = torch.zeros_like(sums.cash_flow)
     for leg in scenario.position.legs:
         _add(sums, scenario, leg, paths, dates)
     alive = any(settlement(leg.claim, paths.times) is None for leg in scenario.position.legs)
@@ -65,6 +75,7 @@ def mark_position(
         cash_flow=sums.cash_flow,
         pays=tuple(sums.pays),
         premium=received,
+        bought=sums.bought,
     )
 
 
@@ -75,6 +86,7 @@ class _Sums:
         self.cash_flow, self.pays = cash_flow, pays
         self.deltas: list[Tensor | None] = [None] * assets
         self.greeks: list[Tensor] = []
+        self.bought: Tensor | None = None
 
     def add(self, asset: int, values: list[Tensor], others: tuple[tuple[int, Tensor], ...]) -> None:
         """Add price, delta, gamma, vega and theta of a leg, and its deltas to other assets."""
@@ -146,6 +158,8 @@ def _add(sums: _Sums, scenario: Scenario, leg: Leg, paths: MarketPaths, dates: l
         sums.pays[row] = True
         for entry in everything:
             entry[row:] = 0.0
+    if sums.bought is not None and quantity > 0:
+        sums.bought += values[0].clamp(min=0)
     sums.add(claim.asset, values, others)
 
 

@@ -10,8 +10,9 @@ import torch
 from .desk import Dealt, Desk
 from .episodes import Episodes
 from .hedger import Hedger, Known, Observations, stack
-from .ledger import Account, ordered_sum
+from .ledger import Account, ordered_sum, select
 from .namespace import NUMPY, TORCH, Namespace, X
+from .response import Response, responding
 from .scenario import Scenario
 from .tape import Tape
 
@@ -22,8 +23,9 @@ class Outcome:
 
     pnl = premium + gains + carry + interest - cost + cash_flow. ``turnover`` is the sum of |trade|
     price over the spot at time 0; ``trades`` counts trades; ``clipped`` is how far the limits moved
-    the requested holdings, in units. ``holding`` ``[T, N, K]`` and ``wealth`` ``[T+1, N]`` are
-    recorded on request.
+    the requested holdings, in units; ``breach`` counts the dates at which the delta of position and
+    holdings was outside the scenario's range. ``holding`` ``[T, N, K]`` and ``wealth``
+    ``[T+1, N]`` are recorded on request.
     """
 
     pnl: X
@@ -36,6 +38,7 @@ class Outcome:
     turnover: X
     trades: X
     clipped: X
+    breach: X
     holding: X | None = None
     wealth: X | None = None
 
@@ -58,7 +61,7 @@ def rollout(
     Raises:
         ValueError: for holdings of the wrong shape or with NaN or infinities.
     """
-    tape = Tape.of_tensors(episodes) if differentiable else Tape.of(episodes)
+    tape = responding(scenario, episodes, Tape.of_tensors if differentiable else Tape.of)
     arrays = episodes if differentiable else episodes.numpy()
     ops: Namespace = TORCH if differentiable else NUMPY
     desk = Desk(scenario, ops) if desk is None else desk
@@ -74,9 +77,15 @@ def rollout(
         dealt = desk.advance(account, requested, tape, t, t == tape.steps - 1)
         if going is not None:
             dealt = _frozen_where_stopped(going, account, dealt, ops)
-        lines.add(dealt, desk, going)
+        lines.add(dealt, desk, tape, t, going)
         account = dealt.account
-        if desk.loss_limit is not None:
+        if dealt.tape is not tape:
+            tape = dealt.tape
+            assert isinstance(tape.response, Response)
+            moved = tape.response.episodes
+            observed = Observations(moved, not differentiable)
+            known._moved(moved if differentiable else moved.numpy(), tape, observed)
+        if desk.may_stop:
             ended = dealt.stopped
             going = ~ended if going is None else going & ~ended
         if record:
@@ -95,9 +104,9 @@ class _Lines:
         zero = 0.0 * account.wealth
         self.premium, self.spot0, self.ops = tape.premium, tape.spot[0], ops
         self.gains = self.carry = self.interest = self.cost = self.cash_flow = zero
-        self.turnover = self.trades = self.clipped = zero
+        self.turnover = self.trades = self.clipped = self.breach = zero
 
-    def add(self, dealt: Dealt, desk: Desk, going: X) -> None:
+    def add(self, dealt: Dealt, desk: Desk, tape: Tape, t: int, going: X) -> None:
         """Add one step, but nothing on paths that had already stopped."""
         ops, lines = self.ops, dealt.entries
         clipped = desk.clipped(dealt)
@@ -106,8 +115,9 @@ class _Lines:
             count = count + self._count(lines.closing)
         names = ("gains", "carry", "interest", "cost", "cash_flow")
         values = [getattr(lines, name) for name in names]
-        values += [lines.traded / self.spot0, count, clipped]
-        for name, value in zip((*names, "turnover", "trades", "clipped"), values, strict=True):
+        values += [lines.traded / self.spot0, count, clipped, desk.in_breach(dealt, tape, t)]
+        own = ("turnover", "trades", "clipped", "breach")
+        for name, value in zip((*names, *own), values, strict=True):
             total = getattr(self, name)
             if going is not None:
                 value = ops.where(going, value + 0.0 * total, 0.0 * total)
@@ -129,6 +139,7 @@ class _Lines:
             turnover=self.turnover,
             trades=self.trades,
             clipped=self.clipped,
+            breach=self.breach,
             holding=holding,
             wealth=wealth,
         )
@@ -150,14 +161,9 @@ def _columns(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
 def _frozen_where_stopped(going: X, before: Account, dealt: Dealt, ops: Namespace) -> Dealt:
     """Paths that had stopped keep their account: nothing more happens to them, nothing is held."""
 
-    def keep(new: tuple[X, ...]) -> tuple[X, ...]:
-        pairs = zip(new, before.holding, strict=True)
-        return tuple([ops.where(going, a, b) for a, b in pairs])
+    def keep(new: X, old: X) -> X:
+        return ops.where(going, new, old)
 
-    after = dealt.account
-    account = Account(
-        cash=ops.where(going, after.cash, before.cash),
-        holding=keep(after.holding),
-        wealth=ops.where(going, after.wealth, before.wealth),
-    )
-    return dealt._replace(account=account, held=keep(dealt.held), stopped=dealt.stopped & going)
+    account = select(going, dealt.account, before, ops)
+    held = tuple(map(keep, dealt.held, before.holding))
+    return dealt._replace(account=account, held=held, stopped=dealt.stopped & going)

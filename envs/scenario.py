@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import bisect
-from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from .action import DiscreteAction, GreekAction
+from .action import DiscreteAction
 from .calendar import Calendar
 from .constraints import Limits
 from .contract import Contract
 from .costs import Cost, total_cost
+from .frictions import Counterparty, Crowd, Execution, Financing, ScheduledHalt
+from .hedge import Hedge as Hedge
 from .instruments import (
     Basket,
-    Call,
     Claim,
     DeltaOne,
     Exchange,
@@ -26,7 +25,6 @@ from .instruments import (
     OnTheRunOption,
     PathClaim,
     Position,
-    Put,
     RolledOption,
 )
 from .markets import Market
@@ -40,14 +38,6 @@ from .view import View
 BOUND_IN_SIZES = 2.0  # where a holding has no bound of its own
 
 
-class Hedge(Part):
-    """A hedge instrument with what trading it costs and what limits it."""
-
-    instrument: Instrument
-    costs: Annotated[tuple[Cost, ...], Field(strict=False)] = ()
-    limits: Limits = Limits()
-
-
 class Scenario(Part):
     """Market, position, instruments, marking, costs, constraints, calendar, objective, and a view.
 
@@ -56,7 +46,9 @@ class Scenario(Part):
     are sold at the end, at cost; otherwise they are counted at mid. A position still alive at the
     end is closed out at its mark. ``loss_limit`` (money) stops and liquidates an episode whose
     marked loss has reached it. ``capital`` is the money that stands behind the deal: P&L does not
-    count it, rules and limits that ask what is owned do.
+    count it, rules and limits that ask what is owned do. ``delta_range`` is where position and
+    hedge together shall keep their delta, in position sizes: time outside it is reported.
+    Frictions (`envs.frictions`) are off unless they are given.
     """
 
     name: str
@@ -69,6 +61,11 @@ class Scenario(Part):
     liquidate: bool = False
     loss_limit: Annotated[float, Field(gt=0)] | None = None
     capital: Annotated[float, Field(gt=0)] | None = None
+    delta_range: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    execution: Execution = Execution()
+    financing: Financing = Financing()
+    counterparty: Counterparty | None = None
+    crowd: Crowd | None = None
     objective: Objective
     view: View = View()
 
@@ -105,8 +102,39 @@ class Scenario(Part):
         self._check_flow()
         if isinstance(self.view.action, DiscreteAction):
             self.view.action.table(self.view.action.steered(self.contract))
-        self.check_action(self.view)
         self.check_features(self.view)
+        return self
+
+    @model_validator(mode="after")
+    def _frictions_fit(self) -> Scenario:
+        for i, hedge in enumerate(self.hedges):
+            if hedge.spread is not None and hedge.spread.after_jump and not self.market.jumps:
+                raise ValueError(
+                    f"hedges.{i}.spread: after_jump in a market without jumps: leave it out"
+                )
+        for i, leg in enumerate(() if self.crowd is None else self.crowd.legs):
+            if leg.claim.reach or leg.claim.path_dependent or leg.claim.exercisable:
+                raise ValueError(
+                    f"crowd.legs.{i}: a {type(leg.claim).__name__} on asset {leg.claim.reach}: "
+                    "give the crowd European claims on the first asset"
+                )
+            self._check_marking(f"crowd.legs.{i}", leg.claim)
+        if self.financing.margin is not None and self.capital is None:
+            raise ValueError("financing.margin: nothing stands behind the deal: set capital")
+        dates = len(self.calendar.decisions)
+        for i, halt in enumerate(self.execution.halts):
+            if isinstance(halt, ScheduledHalt) and halt.start >= dates:
+                raise ValueError(
+                    f"execution.halts.{i}: start {halt.start} is after the last decision date, "
+                    f"{dates - 1}: start earlier"
+                )
+        if self.execution.delay >= dates:
+            raise ValueError(
+                f"execution.delay {self.execution.delay} of {dates} decision dates: nothing would "
+                "ever be dealt, so delay less"
+            )
+        if self.delta_range is not None and self.delta_range[0] > self.delta_range[1]:
+            raise ValueError(f"delta_range {self.delta_range}: the lower end comes first")
         return self
 
     @model_validator(mode="after")
@@ -154,23 +182,29 @@ class Scenario(Part):
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
         if isinstance(instrument, RolledOption | OnTheRunOption):
-            kind = Call if instrument.option == "call" else Put
-            self._check_marking(key, kind(strike=instrument.moneyness, asset=instrument.asset))
+            self._check_marking(key, instrument.claim)
         if isinstance(instrument, Future | RolledOption):
-            self._check_rolls(f"{key}: tenor", instrument.tenor)
+            self.calendar.check_rolls(f"{key}: tenor", instrument.tenor)
         if isinstance(instrument, OnTheRunOption):
-            self._check_listings(f"{key}: tenor", instrument.tenor, self.calendar.decide_every)
+            every = self.calendar.decide_every
+            self.calendar.check_listings(f"{key}: tenor", instrument.tenor, every)
+            if self.execution.delay:
+                raise ValueError(
+                    f"{key}: an order for the option on the run is dealt when another one is: set "
+                    "execution.delay to 0"
+                )
 
     def _check_flow(self) -> None:
         flow, key = self.position.flow, "position.flow"
         if flow is None:
             return
         self._check_asset(key, flow.asset)
-        kind = Call if flow.option == "call" else Put
-        for moneyness in flow.moneyness:
-            self._check_marking(key, kind(strike=moneyness, asset=flow.asset))
+        for claim in flow.claims:
+            self._check_marking(key, claim)
         for tenor in flow.tenor:
-            self._check_listings(f"{key}: tenor", tenor, 1)
+            self.calendar.check_listings(f"{key}: tenor", tenor, 1)
+        if self.moves_prices:
+            raise ValueError(f"{key}: orders beside permanent impact: set one of them to null")
 
     def _check_marking(self, key: str, claim: Claim) -> None:
         reason = self.marking.refusal(claim, self.market)
@@ -187,93 +221,34 @@ class Scenario(Part):
             return
         # A listed option settles into the account, so on a date at which the account is kept.
         every = self.calendar.decide_every if key.startswith("hedges") else 1
-        inside = self._check_date(f"{key}: maturity", claim.maturity, every)
+        inside = self.calendar.check_date(f"{key}: maturity", claim.maturity, every)
         if not inside and claim.path_dependent:
             raise ValueError(
                 f"{key}: maturity {claim.maturity:g} years is beyond the episode's "
                 f"{self.calendar.horizon:g}: what it depends on is not simulated, so end it inside"
             )
 
-    def _check_date(self, key: str, years: float, every: int) -> bool:
-        """Whether a date is within the episode; refused if it lies between every n-th dates."""
-        dates, near = self._dates(key, years, every)
-        if years > dates[-1] + near:
-            return False
-        if years < dates[1] - near:
-            raise ValueError(
-                f"{key} {years:g} years is before the first step, {dates[1]:g} years: lengthen it "
-                "or take more steps"
-            )
-        if min(abs(years - date) for date in dates) > near:
-            after = bisect.bisect(dates, years)
-            raise ValueError(
-                f"{key} {years:.6g} years falls between the dates {dates[after - 1]:.6g} and "
-                f"{dates[after]:.6g}: choose one of them"
-            )
-        return True
-
-    def _check_rolls(self, key: str, tenor: float) -> None:
-        """Refuse what is listed anew at its expiry unless every expiry is a decision date."""
-        every = self.calendar.decide_every
-        if not self._check_date(key, tenor, every):
-            return
-        dates, near = self._dates(key, tenor, every)
-        due = tenor
-        for before, date in pairwise(dates):
-            if date > due + near:
-                raise ValueError(
-                    f"{key} {tenor:.6g} years has an expiry, {due:.6g} years, that falls between "
-                    f"the dates {before:.6g} and {date:.6g}: choose one that fits all the way"
-                )
-            if date > due - near:
-                due = date + tenor
-
-    def _check_listings(self, key: str, tenor: float, every: int) -> None:
-        """Refuse an option of every decision date unless it expires on an n-th date, or later."""
-        dates, near = self._dates(key, tenor, every)
-        for listing in self._dates(key, tenor, self.calendar.decide_every)[0][:-1]:
-            due = listing + tenor
-            if due < dates[-1] - near and min(abs(due - date) for date in dates) > near:
-                raise ValueError(
-                    f"{key} {tenor:.6g} years, listed at {listing:.6g}, expires between two dates: "
-                    "choose a multiple of a step, or one beyond the end"
-                )
-
-    def _dates(self, key: str, years: float, every: int) -> tuple[list[float], float]:
-        """Every n-th date and the last, in years, and how near to one of them is on it."""
-        calendar, shared = self.calendar, self.calendar.dates()
-        if shared is None:
-            mend = "leave maturities out, the option then expires with the episode"
-            if key.endswith("tenor"):
-                mend = "choose a calendar whose dates do not"
-            raise ValueError(
-                f"{key} {years:g} on a calendar whose dates differ from path to path: {mend}"
-            )
-        dates = [*shared[:-1:every].tolist(), float(shared[-1])]
-        return dates, 1e-6 * calendar.horizon / calendar.steps
-
-    def check_action(self, view: View) -> None:
-        """Refuse an action map that the hedge instruments do not fit.
-
-        Raises:
-            ValueError: naming the mend.
-        """
-        action = view.action.of if isinstance(view.action, DiscreteAction) else view.action
-        listings, assets = len(self.contract.listings), len(self.market.spots)
-        if isinstance(action, GreekAction) and (listings, assets) != (1, 1):
-            raise ValueError(
-                f"view.action: greek with {listings} options and {assets} assets: it trades one "
-                "option on the one asset, so choose band, or hedge with one"
-            )
-
     def check_features(self, view: View) -> None:
-        """Refuse a view that asks for what the market does not expose.
+        """Refuse a view that asks for what the market does not expose, or steers what is not there.
 
         Raises:
-            ValueError: naming the feature and what the market has.
+            ValueError: naming the feature and what the market has, or the action map.
         """
+        reason = view.action.refusal(self.contract)
+        if reason is not None:
+            raise ValueError(f"view.action: {reason}")
         exposed = [*self.market.latents, *(["jump"] if self.market.jumps else [])]
+        present = {
+            "pending": ("an order under way", self.execution.delay > 0),
+            "displacement": ("transient impact", any(self.contract.transient)),
+            "spread": ("spreads that widen", any(hedge.spread for hedge in self.hedges)),
+        }
         for name in view.features or ():
+            what, there = present.get(name, ("", True))
+            if not there:
+                raise ValueError(
+                    f"view.features: {name!r} in a scenario without {what}: drop the feature"
+                )
             if name == "aversion" and self.contract.aversion is None:
                 raise ValueError(
                     f"view.features: 'aversion' with the objective {self.objective.label}, which "
@@ -285,6 +260,24 @@ class Scenario(Part):
                     f"view.features: {name!r} in a market that has no {latent}: drop the feature "
                     f"(this market exposes {', '.join(exposed) or 'nothing'})"
                 )
+
+    @property
+    def frictions(self) -> tuple[str, ...]:
+        """The keys of the frictions that are on, those of the prices themselves aside."""
+        on = [
+            f"hedges.{i}.{name}"
+            for i, hedge in enumerate(self.hedges)
+            for name in ("spread", "impact", "borrow_fee")
+            if getattr(hedge, name)
+        ]
+        on += ["execution"] if self.execution != Execution() else []
+        on += ["financing"] if self.financing != Financing() else []
+        return tuple(on + (["counterparty"] if self.counterparty is not None else []))
+
+    @property
+    def moves_prices(self) -> bool:
+        """Whether what the hedger trades moves the market for good."""
+        return any(h.impact is not None and h.impact.permanent > 0 for h in self.hedges)
 
     @property
     def listed(self) -> tuple[Claim, ...]:
@@ -350,6 +343,8 @@ class Scenario(Part):
             assets=tuple(instrument.written_on for instrument in instruments),
             aversion=getattr(self.objective, "aversion", None),
             trade_cost=self._trade_cost,
+            delay=self.execution.delay,
+            transient=tuple(0.0 if h.impact is None else h.impact.transient for h in self.columns),
         )
 
     @property
@@ -374,7 +369,10 @@ class Scenario(Part):
             chosen += ["other_spots", "other_deltas"] if len(self.market.spots) > 1 else []
             options = len(self.hedges) > len(self.delta_ones)
             chosen += ["option_price", "option_delta", "option_gamma"] if options else []
+            chosen += ["spread"] if any(hedge.spread for hedge in self.hedges) else []
             chosen += ["holding", "gap"]
+            chosen += ["pending"] if self.execution.delay else []
+            chosen += ["displacement"] if any(self.contract.transient) else []
             chosen += ["pnl"] if self.objective.needs_pnl else []
         market_side = [name for name in chosen if name in FEATURES]
         return tuple(market_side + [name for name in chosen if name not in FEATURES])

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 import torch
 
 from .hedger import base_edges
+from .response import responding
 from .rule import Rule
 from .scenario import Scenario
 from .tape import Tape
@@ -93,7 +95,8 @@ class EpisodeStream:
             episodes = draw(
                 self._scenario, self._variation, paths, generator_of(seed), torch.float32
             )
-            tape = Tape.of(episodes, self._features, paired=self._paired)
+            lay_out = partial(Tape.of, names=self._features, paired=self._paired)
+            tape = responding(self._scenario, episodes, lay_out)
             if self._base is not None:
                 edges = base_edges(self._base, self._scenario, episodes)
                 tape = replace(tape, base=edges)

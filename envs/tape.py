@@ -6,21 +6,48 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from .episodes import Episodes
+from .friction_paths import FrictionPaths
 from .ledger import Period
 from .namespace import X
+from .nested import arrays, mapped
 
 At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clocks differ
 _DATED = (
     *("spot", "price", "arrival", "mark", "cash_flow", "growth", "carry", "delta", "option_delta"),
     *("option_gamma", "option_vega", "gamma", "vega", "expected", "reference", "base"),
-    *("aversion", "cost_level", "group"),
+    *("aversion", "cost_level", "group", "frictions"),
 )
+
+
+class Responds(Protocol):
+    """A market that answers trades (`response.Response`)."""
+
+    def __call__(self, tape: Tape, trade: tuple[X, ...], at: At) -> Tape:
+        """The tape after the trades ``[N]`` of each instrument at a date."""
+
+    def columns(self, start: int, stop: int) -> Responds:
+        """As `Tape.columns`."""
+
+    def path(self, j: int) -> Responds:
+        """As `Tape.path`."""
+
+    def copy(self) -> Responds:
+        """As `Tape.copy`."""
+
+    def overwrite(self, source: Any, columns: X) -> None:
+        """As `Tape.overwrite`."""
+
+    def state(self) -> tuple[X, ...]:
+        """How far it has been moved, as plain arrays."""
+
+    def restored(self, tape: Tape, state: tuple[X, ...]) -> Tape:
+        """The tape where it had been moved so far."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,8 @@ class Tape:
     group: X | None
     closed: tuple[tuple[X, ...], ...] | None = None  # which cannot be traded; null: none ever
     base: tuple[tuple[X, X], ...] | None = None  # what actions are built on (`base_edges`)
+    frictions: FrictionPaths | None = None
+    response: Responds | None = None  # where trades move the market
 
     @staticmethod
     def of(
@@ -90,7 +119,12 @@ class Tape:
             return array if shared else array[:, start:stop]
 
         features = None if self.features is None else self.features[:, start:stop]
-        return replace(self._each(cut), premium=self.premium[start:stop], features=features)
+        return replace(
+            self._each(cut),
+            premium=self.premium[start:stop],
+            features=features,
+            response=self.response and self.response.columns(start, stop),
+        )
 
     def path(self, j: int) -> Tape:
         """One path as lists of floats."""
@@ -99,13 +133,21 @@ class Tape:
             return array[:, j].tolist() if array.shape[-1] > 1 else array[:, 0].tolist()
 
         features = None if self.features is None else self.features[:, j]
-        return replace(self._each(pick), premium=float(self.premium[j]), features=features)
+        return replace(
+            self._each(pick),
+            premium=float(self.premium[j]),
+            features=features,
+            response=self.response and self.response.path(j),
+        )
 
     def copy(self) -> Tape:
         """The same on arrays of its own, which may be written."""
         features = None if self.features is None else self.features.copy()
         return replace(
-            self._each(lambda array: array.copy()), premium=self.premium.copy(), features=features
+            self._each(lambda array: array.copy()),
+            premium=self.premium.copy(),
+            features=features,
+            response=self.response and self.response.copy(),
         )
 
     def overwrite(self, source: Tape, columns: X) -> None:
@@ -117,31 +159,16 @@ class Tape:
             if array.shape[1] == self.mark.shape[1]:  # else all paths share it
                 array[:, columns] = other[:, columns]
         self.premium[columns] = source.premium[columns]
+        if self.response is not None:
+            self.response.overwrite(source.response, columns)
 
     def _arrays(self) -> list[X]:
         """What is indexed by date and path, but the features."""
-        found: list[X] = []
-
-        def gather(value: X) -> None:
-            if isinstance(value, tuple):
-                for each in value:
-                    gather(each)
-            elif value is not None:
-                found.append(value)
-
-        for name in _DATED:
-            gather(getattr(self, name))
-        return found
+        return [array for name in _DATED for array in arrays(getattr(self, name))]
 
     def _each(self, change: Callable[[X], X]) -> Tape:
         """The same with every one of those changed."""
-
-        def changed(value: X) -> X:
-            if isinstance(value, tuple):
-                return tuple(map(changed, value))
-            return None if value is None else change(value)
-
-        return replace(self, **{name: changed(getattr(self, name)) for name in _DATED})
+        return replace(self, **{name: mapped(change, getattr(self, name)) for name in _DATED})
 
     def period(self, at: At) -> Period:
         """What (t, t+1] brings."""
@@ -172,6 +199,32 @@ class Tape:
             settles=None,
             cost_level=None if self.cost_level is None else self.cost_level[0],
         )
+
+    def frictions_at(self, at: At) -> FrictionPaths | None:
+        """Those of date t and the step ahead, ``[N]``; null where there are none."""
+        if self.frictions is None:
+            return None
+        last = self.steps - 1
+
+        def here(array: X) -> X:
+            # What has one row a step has none at the end, where accounts are only closed.
+            rows = len(array)
+            if isinstance(at, int):
+                return array[min(at, last) if rows == self.steps else at]
+            dates = np.minimum(at[0], last) if rows == self.steps else at[0]
+            return _on_dates(array, (dates, at[1]))
+
+        found: FrictionPaths = mapped(here, self.frictions)
+        return found
+
+    def lost_after(self, at: At) -> X | None:
+        """What is lost at t+1 of what was bought of a counterparty, a fraction; 0 at the end."""
+        if self.frictions is None or self.frictions.lost is None:
+            return None
+        lost, end = self.frictions.lost, self.steps
+        if isinstance(at, int):
+            return lost[min(at + 1, end)]
+        return lost[np.minimum(at[0] + 1, end), at[1]]
 
     @cached_property
     def _periods(self) -> list[Period]:
@@ -243,7 +296,7 @@ def _by_path(dates: tuple[tuple[X, ...], ...], t: X) -> tuple[X, ...]:
 
 
 def _float64(array: X) -> X:
-    return _frozen(np.asarray(array, dtype=np.float64))
+    return _frozen(np.asarray(array, dtype=None if array.dtype == bool else np.float64))
 
 
 def _frozen(array: X) -> X:
@@ -308,4 +361,5 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
             for name in ("aversion", "cost_level", "group")
             for value in [getattr(episodes, name)]
         },
+        frictions=mapped(convert, episodes.frictions),
     )

@@ -17,9 +17,9 @@ from .tape import Tape
 def terminal_wealth(desk: Desk, episodes: Episodes, hedger: Hedger) -> Tensor:
     """The P&L ``[N]`` of torch ``episodes``, whose gradient flows to the hedger.
 
-    Where no decision looks at wealth, the holdings are chosen date by date and `ledger.step` then
-    keeps the books of all dates in one call: it is linear in cash, so that the cash which each date
-    leaves is carried to the end with interest. Else it is the rollout.
+    Where no date depends on earlier ones but through the holdings, these are chosen date by date
+    and `ledger.step` then keeps the books of all dates in one call: it is linear in cash, so that
+    the cash which each date leaves is carried to the end with interest. Else it is the rollout.
 
     Evidence: equal to the rollout's P&L in tests/envs/test_terminal_wealth.py.
 
@@ -27,7 +27,7 @@ def terminal_wealth(desk: Desk, episodes: Episodes, hedger: Hedger) -> Tensor:
         ValueError: from the rollout, for holdings of the wrong shape or not finite.
     """
     tape = Tape.of_tensors(episodes)
-    if tape.expires or "pnl" in desk.own or desk.loss_limit is not None:
+    if tape.expires or desk.looks_back:
         outcome = rollout(desk.scenario, episodes, hedger, differentiable=True, desk=desk)
         wealth: Tensor = outcome.pnl
         return wealth

@@ -21,6 +21,17 @@ def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
     return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, paths)
 
 
+def gamma_at(scenario: Scenario, claim: Claim, paths: MarketPaths, t: int, spot: Tensor) -> Tensor:
+    """The gamma ``[N]`` of a European claim at market date t, were the first asset at ``spot``."""
+    here = paths.at([t, len(paths.times) - 1])  # the end too: the clock of variance runs to it
+    moved = replace(
+        here,
+        spot=torch.stack([spot, here.spot[1]]),
+        log_spot=torch.stack([spot.log(), here.log_spot[1]]),
+    )
+    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, moved).gamma[0]
+
+
 def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:
     """Where the holder exercises if he has not yet, ``[T+1, N]``; null if he never may early."""
     if not isinstance(claim, AmericanPut):
@@ -105,25 +116,10 @@ def listed(
 
 def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:
     """The paths from a date on, with an asset's prices in units of ``unit [N]``."""
+    first, *others = paths.at(rows).assets
 
-    def cut(values: Tensor) -> Tensor:
-        return values if len(values) == 1 else values[rows]
+    def scaled(given: MarketPaths) -> MarketPaths:
+        return replace(given, spot=given.spot / unit, log_spot=given.log_spot - unit.log())
 
-    def section(given: MarketPaths, scale: Tensor | None) -> MarketPaths:
-        spot, log_spot = given.spot[rows], given.log_spot[rows]
-        return replace(
-            given,
-            times=given.times[rows],
-            spot=spot if scale is None else spot / scale,
-            log_spot=log_spot if scale is None else log_spot - scale.log(),
-            implied_vol=cut(given.implied_vol),
-            jump=None,
-            latents={name: cut(values) for name, values in given.latents.items()},
-            skew=None if given.skew is None else cut(given.skew),
-            clock=None if given.clock is None else given.clock[rows],
-            expected=None,
-            others=(),
-        )
-
-    sections = [section(p, unit if j == asset else None) for j, p in enumerate(paths.assets)]
+    sections = [scaled(p) if j == asset else p for j, p in enumerate([first, *others])]
     return replace(sections[0], others=tuple(sections[1:]))

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from .episodes import Episodes, simulate
+from .nested import mapped
 from .objectives import Objective
 from .part import Part
 from .presets import ScenarioError, changed
@@ -128,6 +129,10 @@ class Variation(Part):
                 f"vary aversion: the objective {objective.label} has no objective.aversion: "
                 "choose an entropic or a mean-variance one"
             )
+        if self and scenario.moves_prices:
+            raise ValueError(
+                "vary: a permanent impact marks the scenario itself anew: leave it out"
+            )
         if self.aversion is not None and not isinstance(view.reward, TelescopedReward):
             raise ValueError(
                 f"vary aversion: a {type(view.reward).__name__} does not depend on it: choose a "
@@ -240,6 +245,8 @@ def _interleaved(parts: Sequence[Episodes], paths: int) -> Episodes:
             return values[0]
         if name == "pays":
             return tuple(map(any, zip(*values, strict=True)))
+        if name == "frictions":
+            return mapped(lambda *each: join(each, 1), *values)
         if isinstance(found, tuple):
             columns = zip(*values, strict=True)
             return tuple(None if any(v is None for v in c) else join(c, 1) for c in columns)

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from .learning import LearningProblem
-from .ledger import Account, Entries
+from .ledger import Account, Entries, select
 from .namespace import NUMPY
 from .rewards import RewardStep
 from .scenario import Scenario
@@ -134,7 +134,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         if self._terms is not None:
             # Copies: where clocks differ a restart overwrites the tape.
             self.drawn = tuple(None if row is None else row.copy() for row in tape.drawn)
-        self._account, self._level = account, level
+        self._account, self._level, self._tape = account, level, dealt.tape
         self._before, self._before_cash = account.wealth, account.cash
         self._t = self._t + 1
         info = self._info(account, entries.cost, pnl, self._desk.clipped(dealt))
@@ -245,11 +245,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
         self._t = np.where(ended, 0, self._t)
         opened = self._desk.open(self._tape)
         zero = np.zeros(self.num_envs)
-        self._account = Account(
-            cash=np.where(ended, opened.cash, self._account.cash),
-            holding=tuple([np.where(ended, 0.0, h) for h in self._account.holding]),
-            wealth=np.where(ended, opened.wealth, self._account.wealth),
-        )
+        self._account = select(ended, opened, self._account, NUMPY)
         self._before = np.where(ended, 0.0, self._before)
         self._before_cash = np.where(ended, 0.0, self._before_cash)
         self._level = np.where(ended, self.problem.level(zero, zero, self._terms), self._level)
@@ -267,6 +263,8 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
     def _lay_out(self, which: Array) -> None:
         """Put the episodes that the environments ``which`` are in on the tape."""
         assert self._stream is not None
+        if self._tape.response is not None:
+            self._tape = self._tape.copy()  # every step has made it anew, read-only
         for episode in np.unique(self._episodes[which]):
             columns = which[self._episodes[which] == episode]
             self._tape.overwrite(self._stream.episode(int(episode)), columns)
@@ -286,6 +284,7 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             "theta": self.problem.theta,
             "groups": self.problem.groups and self.problem.groups.state(),
             "finished": list(self._finished),
+            "moved": self._tape.response and self._tape.response.state(),
             **{name: getattr(self, name) for name in _BOOKS},
         }
 
@@ -306,4 +305,6 @@ class HedgingVectorEnv(VectorEnv[Array, Array, Array]):
             self._episodes = state["episodes"]
             self._tape = self._stream.episode(int(self._episodes.min())).copy()
             self._lay_out(self._all)
+        if self._tape.response is not None:
+            self._tape = self._tape.response.restored(self._tape, state["moved"])
         self._terms = self.problem.terms_of(self._tape)

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from .action import ActionMap, BandAction
-from .observation import FEATURES, OWN_FEATURES
+from .observation import FEATURES
+from .own_features import OWN_FEATURES
 from .part import Part
 from .rewards import Reward, TelescopedReward
 

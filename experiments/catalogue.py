@@ -13,7 +13,8 @@ from ..agents.factory import ALGORITHMS
 from ..agents.risk_critics import RiskActorCritic
 from ..baselines import Baseline, baseline_kinds
 from ..envs import load_scenario, preset_names
-from ..envs.observation import FEATURES, OWN_FEATURES
+from ..envs.observation import FEATURES
+from ..envs.own_features import OWN_FEATURES
 from ..envs.part import Kind
 from .reproductions.command import reproductions
 

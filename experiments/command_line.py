@@ -18,6 +18,7 @@ from ..envs.presets import read_yaml
 from .backtest import backtest
 from .catalogue import whole_catalogue
 from .command_line_export import export_
+from .command_line_frontier import frontier_
 from .command_line_sweep import sweep_
 from .command_options import (
     AsJson,
@@ -63,6 +64,7 @@ app = typer.Typer(
 
 app.command("sweep")(sweep_)
 app.command("export")(export_)
+app.command("frontier")(frontier_)
 app.command("reproduce")(reproduce_)
 
 

@@ -20,7 +20,7 @@ from .statistics import Estimate
 
 BLOCK = 16_384  # paths; fixed, so that a result does not depend on how the work is cut
 LARGEST = 1e60  # money; the fourth power, which an interval takes, is still a number
-PER_PATH = ("pnl", "cost", "turnover", "trades")
+PER_PATH = ("pnl", "cost", "turnover", "trades", "breach")
 
 Samples = dict[str, NDArray[np.float64]]
 Report = Callable[[int, int], None]
@@ -38,6 +38,7 @@ class HedgerResult:
         cost: total cost per path, money.
         turnover: sum of |trade| price over the spot at the start.
         trades: number of trades.
+        breach: dates at which the delta is outside the scenario's range; null without one.
         effectiveness: 1 - variance / variance unhedged.
         versus_delta: risk less delta's risk on the same paths; null for delta itself.
         gap_closed: (delta's risk - risk) / (delta's risk - the optimum's), on the same paths; null
@@ -55,6 +56,7 @@ class HedgerResult:
     cost: Estimate
     turnover: Estimate
     trades: Estimate
+    breach: Estimate | None
     effectiveness: Estimate | None
     versus_delta: Estimate | None
     gap_closed: float | None
@@ -246,6 +248,7 @@ def summarise(
                 cost=statistics.mean(sample["cost"]),
                 turnover=statistics.mean(sample["turnover"]),
                 trades=statistics.mean(sample["trades"]),
+                breach=statistics.mean(sample["breach"]) if scenario.delta_range else None,
                 effectiveness=statistics.effectiveness(pnl, unhedged),
                 versus_delta=versus,
                 gap_closed=(

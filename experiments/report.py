@@ -35,6 +35,7 @@ FIGURES = {
     "cost": "cost",
     "turnover": "turnover",
     "trades": "trades",
+    "breach": "dates in breach",
     "effectiveness": "effectiveness",
 }
 

@@ -59,6 +59,7 @@ _COLUMNS: dict[str, Callable[[HedgerResult, int], str]] = {
     "less delta": lambda r, n: "" if r.versus_delta is None else f"{r.versus_delta.value:+.{n}f}",
     "95 % ": lambda r, n: "" if r.versus_delta is None else _interval(r.versus_delta, n, "+"),
     "gap": lambda r, n: "" if r.gap_closed is None else f"{100 * r.gap_closed:.1f} %",
+    "in breach": lambda r, n: "" if r.breach is None else f"{r.breach.value:.1f}",
     "cost": lambda r, n: f"{r.cost.value:.{n}f}",
     "std": lambda r, n: f"{r.std.value:.{n}f}",
     "CVaR 95": lambda r, n: f"{r.cvar_95.value:.{n}f}",
@@ -72,7 +73,9 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
     width = terminal_width() if width is None else width
     results = sorted(evaluation.hedgers, key=lambda each: each.risk.value)
     known = any(each.gap_closed is not None for each in results)
-    columns = [name for name in _COLUMNS if known or name != "gap"]
+    ranged = evaluation.scenario.delta_range is not None
+    shown = {"gap": known, "in breach": ranged}
+    columns = [name for name in _COLUMNS if shown.get(name, True)]
     lines: list[str] = []
     for count in range(len(columns), 3, -1):
         lines = _table(results, columns[:count])
@@ -84,6 +87,10 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
     ]
     if known:
         notes.append("gap: the share of the way from delta to the optimum that is closed.")
+    if ranged:
+        notes.append(
+            "in breach: decision dates at which the delta is outside the scenario's range."
+        )
     if evaluation.tuned:
         notes.append(f"chosen on paths of their own: {', '.join(evaluation.tuned)}.")
     notes += [f"{each.name}: {each.risk.warning}." for each in results if each.risk.warning]

@@ -93,6 +93,8 @@ class DeepBellman(DeepHedging):
             reason = f"objective {scenario.objective.label}: its one-step recursion is another risk"
         elif "pnl" in scenario.features_of(view):
             reason = "the view shows 'pnl', which drops out of the recursion: leave it out"
+        elif scenario.frictions:
+            reason = f"{scenario.frictions[0]}: its dates do not stand alone: leave it out"
         elif variation:
             reason = "vary: its value is of one scenario"
         if reason:

@@ -9,7 +9,7 @@ plays the exact one.
 - A lot is kept, and its gradient is that of the number before it was rounded (straight through;
   Bengio, Leonard, Courville, "Estimating or propagating gradients through stochastic neurons",
   2013).
-- A loss limit is left out: a policy learns what to do as if the episode went on.
+- A loss limit and a margin call are left out: a policy learns what to do as if the episode went on.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class SurrogateDesk(Desk):
         super().__init__(scenario, STRAIGHT_THROUGH, view)
         self._exact, self._size = self.costs, self.contract.size
         self.loss_limit = None
+        if self.margin is not None:
+            self.margin = self.margin.model_copy(update={"maintenance": 0.0})
         self.narrow(1.0)
 
     def narrow(self, remaining: float) -> None:

@@ -17,6 +17,9 @@ def refusal_of_problem(scenario: Scenario) -> str | None:
         return "the calendar's dates differ from path to path: choose a uniform calendar"
     if scenario.loss_limit is not None:
         return "a loss_limit makes wealth matter: leave it out"
+    if scenario.frictions or scenario.crowd is not None:
+        what = [*scenario.frictions, "crowd"][0]
+        return f"{what}: it is not in the programme: leave it out"
     return _refusal_of_book(scenario) or _refusal_of_hedge(scenario)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..part import Part
+from .claim import Call, Put
 
 Positive = Annotated[float, Field(gt=0)]
 Choices = Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)]
@@ -35,6 +36,12 @@ class ClientFlow(Part):
     tenor: Choices
     spread: Annotated[float, Field(ge=0, lt=1)] = 0.0
     asset: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def claims(self) -> tuple[Call | Put, ...]:
+        """One for each moneyness, in units of the spot, as if they matured with the episode."""
+        kind = Call if self.option == "call" else Put
+        return tuple(kind(strike=moneyness, asset=self.asset) for moneyness in self.moneyness)
 
     @property
     def open_units(self) -> float:

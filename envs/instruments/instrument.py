@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..part import Kind
-from .claim import Claim
+from .claim import Call, Claim, Put
 
 Years = Annotated[float, Field(gt=0)]
 
@@ -85,6 +85,12 @@ class RolledOption(Instrument):
         """The asset it is written on."""
         return self.asset
 
+    @property
+    def claim(self) -> Call | Put:
+        """In units of the spot at its listing, as if it matured with the episode."""
+        kind = Call if self.option == "call" else Put
+        return kind(strike=self.moneyness, asset=self.asset)
+
 
 class OnTheRunOption(Instrument):
     """A new option is listed at every decision date, and what was bought before is kept.
@@ -107,3 +113,9 @@ class OnTheRunOption(Instrument):
     def written_on(self) -> int:
         """The asset it is written on."""
         return self.asset
+
+    @property
+    def claim(self) -> Call | Put:
+        """In units of the spot at its listing, as if it matured with the episode."""
+        kind = Call if self.option == "call" else Put
+        return kind(strike=self.moneyness, asset=self.asset)

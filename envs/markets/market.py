@@ -56,6 +56,26 @@ class MarketPaths:
         """The clock that variance runs on, ``[T+1, 1 or N]``."""
         return self.times if self.clock is None else self.clock
 
+    def at(self, rows: slice | list[int]) -> MarketPaths:
+        """Some of the dates, to value claims on: without jumps and expectations."""
+
+        def cut(values: Tensor) -> Tensor:
+            return values if len(values) == 1 else values[rows]
+
+        return replace(
+            self,
+            times=self.times[rows],
+            spot=self.spot[rows],
+            log_spot=self.log_spot[rows],
+            implied_vol=cut(self.implied_vol),
+            jump=None,
+            latents={name: cut(values) for name, values in self.latents.items()},
+            skew=None if self.skew is None else cut(self.skew),
+            clock=None if self.clock is None else self.clock[rows],
+            expected=None,
+            others=tuple(other.at(rows) for other in self.others),
+        )
+
 
 @dataclass(frozen=True)
 class Walk:

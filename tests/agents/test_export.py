@@ -147,7 +147,7 @@ def test_an_unknown_feature_would_be_noticed() -> None:
     from deephedge.agents.policy_module import _NEEDS, MEANINGS
     from deephedge.envs.observation import FEATURES
 
-    assert {*FEATURES} - {"signature"} <= {*_NEEDS}  # of the whole path: refused
+    assert {*FEATURES} - {"signature", "spread"} <= {*_NEEDS}  # of the past: refused
     assert {need.removesuffix("_") for needs in _NEEDS.values() for need in needs} <= {*MEANINGS}
 
 

@@ -111,6 +111,16 @@ SLOW: list[Case] = [
     ("ppo", {"objective": "{kind: cvar, level: 0.8}"}, {}, (5, 4)),
     ("ppo", {}, {"imitate": {"kind": "delta"}}, (5, 4)),
     ("ppo", {"loss_limit": "0.5"}, {"vary": {"aversion": (0.05, 0.2), "cost": (0.5, 2)}}, (5, 4)),
+    (
+        "ppo",
+        {
+            "hedges.0.impact": "{transient: 0.01, permanent: 0.02}",
+            "execution": "{delay: 1, slippage: 0.001}",
+            "loss_limit": "0.5",
+        },
+        {},
+        (5, 4),
+    ),
     ("deep-hedging", {}, {"vary": WORST, "memory": 4, "patience": 3}, (3, 2)),
     ("quantile-critic", {}, {}, (2, 6)),
     ("two-critic", {"objective": "{kind: mean-std, weight: 1.5}"}, {}, (2, 6)),

@@ -369,3 +369,25 @@ def test_why_none_is_known_is_found_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert known_optimum(scenario) is known_optimum(scenario) is None
     assert OptimalHedge().refusal(scenario) == "no known optimum: today"
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"execution": "{delay: 1}"}, "execution"),
+        ({"hedges.0.impact": "{transient: 0.1}"}, "hedges.0.impact"),
+        ({"hedges.0.borrow_fee": "0.1"}, "hedges.0.borrow_fee"),
+        (
+            {"crowd": "{impact: 0.1, legs: [{quantity: 1, claim: {kind: call, strike: 9}}]}"},
+            "crowd",
+        ),
+        ({"counterparty": "{hazard: 0.1}", "objective": "{kind: quadratic}"}, "counterparty"),
+        ({"execution": "{outage: 0.1}", "objective": "{kind: cvar, level: 0.9}"}, "execution"),
+    ],
+)
+def test_under_a_friction_no_optimum_is_known(changes: dict[str, str], word: str) -> None:
+    scenario = load_scenario("short-call", changes)
+    reason = OptimalHedge().refusal(scenario)
+    assert reason is not None
+    assert f"{word}: it is not in the programme: leave it out" in reason
+    assert known_optimum(scenario) is None

@@ -171,9 +171,8 @@ def test_the_market_is_the_same_with_and_without_clients() -> None:
         first, second = getattr(a, field.name), getattr(again, field.name)
         if isinstance(first, torch.Tensor):
             assert torch.equal(first, second), field.name
-    # On given paths, such as data's, the flow needs a source of its own.
-    with pytest.raises(ValueError, match="client orders are drawn at random: give a generator"):
-        mark(served, paths)
+    # On given paths, such as data's, orders come from a generator too, or else from a fixed seed.
+    assert torch.equal(mark(served, paths).mark, mark(served, paths).mark)
     assert torch.equal(mark(served, paths, source).mark, b.mark)
 
 

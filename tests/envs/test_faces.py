@@ -51,6 +51,19 @@ CHANGES: list[dict[str, str]] = [
     {"view.action": "{kind: residual}", "view.reward": "{kind: cash-flow}"},
     {"view.action": "{kind: discrete}", "loss_limit": "3"},
     {"view.action": "{kind: discrete, levels: 7, of: {kind: target}}"},
+    {"execution": "{delay: 2, slippage: 1e-3, outage: 0.2}"},
+    {"execution.halts": "[{kind: scheduled, start: 3, dates: 2}, {kind: after-move, move: 0.02}]"},
+    {"hedges.0.spread": "{with_vol: 1, after_jump: 3}", "hedges.0.borrow_fee": "0.3"},
+    {"hedges.0.impact": "{transient: 0.01, half_life: 3}", "execution.delay": "1"},
+    {"hedges.0.impact": "{permanent: 0.02}", "view.reward": "{kind: paired}"},
+    {
+        "hedges.0.impact": "{permanent: 0.02}",
+        "loss_limit": "2",
+        "capital": "40",
+        "financing": "{funding_spread: 0.1, margin: {initial: 0.5, maintenance: 0.3}}",
+    },
+    {"counterparty": "{hazard: 5}", "position.legs.0.quantity": "2"},
+    {"crowd": "{impact: 0.02, legs: [{quantity: -1, claim: {kind: put, strike: 95}}]}"},
     {"view.features": "[jump, log_spot, vega, theta, holding, gap, pnl]"},
     *[
         {"objective": "{" + text + "}"}

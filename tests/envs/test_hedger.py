@@ -15,7 +15,7 @@ from deephedge.envs import Episodes, Known, Scenario, View, load_scenario, mark,
 from deephedge.envs.desk import Desk
 from deephedge.envs.markets import MarketPaths
 from deephedge.envs.namespace import NUMPY, TORCH, X
-from deephedge.envs.observation import FEATURES, OWN_FEATURES
+from deephedge.envs.observation import FEATURES
 from deephedge.envs.rewards import AccountingReward
 
 N = 6
@@ -30,9 +30,10 @@ class Reader:
     def __init__(self, scenario: Scenario, differentiable: bool) -> None:
         jumps = scenario.market.model_fields_set >= {"intensity"}
         absent = {name for name, f in FEATURES.items() if f.latent} - ({"jump"} if jumps else set())
+        absent |= {"spread"}  # tests/envs/test_liquidity.py
         absent |= {"aversion"} if scenario.contract.aversion is None else set()
         names = [name for name in FEATURES if name not in absent]
-        view = View(features=(*names, *OWN_FEATURES), reward=AccountingReward())
+        view = View(features=(*names, "holding", "gap", "pnl"), reward=AccountingReward())
         self.desk = Desk(scenario, TORCH if differentiable else NUMPY, view)
         self.diary: list[dict[str, Any]] = []
 

@@ -17,17 +17,23 @@ from deephedge.envs import simulate as simulate_episodes
 from deephedge.envs.action import TargetAction
 from deephedge.envs.calendar import Calendar, TradingDaysCalendar, UniformCalendar
 from deephedge.envs.instruments import Call, Leg, ListedOption, Position, Put, Underlying
+from deephedge.envs.ledger import Account
 from deephedge.envs.markets import GeometricBrownianMotion, MarketPaths, Merton
 from deephedge.envs.namespace import NUMPY
 from deephedge.envs.objectives import CVaR, Entropic, MeanStd, Objective
-from deephedge.envs.observation import BOUND, FEATURES, OWN_FEATURES, columns, own_features
+from deephedge.envs.observation import FEATURES, columns
+from deephedge.envs.own_features import BOUND, own_features
 from deephedge.envs.part import Part
 from deephedge.envs.pricing import ConstantVolMarking, MarketVolMarking
 from deephedge.envs.scenario import Hedge
 
 LATENT = {name for name, feature in FEATURES.items() if feature.latent}
 DRAWN = {"aversion", "cost_level"}  # tests/envs/test_variation.py
-MERTON = (*(name for name in FEATURES if name not in LATENT - {"jump"} | DRAWN), *OWN_FEATURES)
+BOOKS = ("holding", "gap", "pnl")  # without what only a scenario with frictions has
+MERTON = (
+    *(name for name in FEATURES if name not in LATENT - {"jump"} | DRAWN | {"spread"}),
+    *BOOKS,
+)
 SHARE = Hedge(instrument=Underlying())
 LISTED = Hedge(instrument=ListedOption(option=Put(strike=95.0, maturity=0.75)))
 LEGS = (
@@ -121,7 +127,8 @@ def test_own_features_by_hand_and_clipped() -> None:
     contract = scenario().contract
     holding = (np.array([1.5, -30.0]), np.array([-3.0, 6.0]))
     neutral, wealth = [np.array([1.5, 0.0])], np.array([contract.scale / 2, -1e9])
-    values = own_features(("holding", "gap", "pnl"), holding, neutral, wealth, contract, NUMPY)
+    account = Account(wealth, holding, wealth)
+    values = own_features(("holding", "gap", "pnl"), account, neutral, contract, NUMPY)
     expected = [[0.5, -5.0], [-1.0, 2.0], [-1.5, 2.0], [0.5, -5.0]]
     np.testing.assert_allclose(values, expected)
 

@@ -23,6 +23,17 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "observed wealth": ("short-call", {"objective": "{kind: cvar, level: 0.9}"}),
     "loss limit": ("short-call", {"loss_limit": "1"}),
     "lots": ("short-call", {"hedges.0.limits": "{lot: 0.1, max_trade: 0.3}"}),
+    "spreads and fees": (
+        "short-call-jumps",
+        {"hedges.0.spread": "{after_jump: 2}", "hedges.0.borrow_fee": "0.1"},
+    ),
+    "delay": ("short-call", {"execution": "{delay: 1, slippage: 0.001}"}),
+    "transient impact": ("short-call", {"hedges.0.impact": "{transient: 0.01}"}),
+    "permanent impact": ("short-call", {"hedges.0.impact": "{permanent: 0.01}"}),
+    "margin": (
+        "short-call",
+        {"capital": "30", "financing": "{funding_spread: 0.1, margin: {initial: 0.9}}"},
+    ),
     "future": ("short-call", {"hedges.0.instrument": "{kind: future, tenor: 0.5}"}),
 }
 

@@ -182,11 +182,11 @@ def width(estimate: Estimate) -> float:
 DOCUMENT = {"scenario", "paths", "seed", "objective", "hedgers", "tuned"}
 HEDGER = {
     *("name", "risk", "mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover"),
-    *("trades", "effectiveness", "gap_closed", "versus_delta", "intervals", "warning"),
+    *("trades", "breach", "effectiveness", "gap_closed", "versus_delta", "intervals", "warning"),
 }
 WITH_INTERVAL = {
     *("mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover", "trades"),
-    "effectiveness",
+    *("breach", "effectiveness"),
 }
 
 
@@ -205,7 +205,10 @@ def test_the_document_is_the_contract(paths: int) -> None:
         assert set(each["risk"]) == {"value", "low", "high"}
         assert each["gap_closed"] is None  # no optimum is known
         assert set(each["intervals"]) == WITH_INTERVAL
+        assert each["breach"] is None  # no range is set
         for name, ends in each["intervals"].items():
+            if each[name] is None:
+                continue
             assert ends == [None, None] or ends[0] <= each[name] <= ends[1]
         ends = each["risk"]["low"], each["risk"]["high"]
         assert (ends == (None, None)) == (each["warning"] is not None)
@@ -213,6 +216,15 @@ def test_the_document_is_the_contract(paths: int) -> None:
             assert each["versus_delta"] is None
         else:
             assert set(each["versus_delta"]) == {"difference", "low", "high"}
+
+
+def test_dates_outside_the_delta_range_are_reported() -> None:
+    scenario = load_scenario("short-call", {"delta_range": "[-0.02, 0.02]"})
+    found = evaluate(scenario, [BandHedge(width=0.1)], 2000)
+    breaches = [result.breach for result in found.hedgers if result.name != "optimal"]
+    none, delta, band = (breach.value for breach in breaches if breach is not None)
+    assert delta == 0.0
+    assert 0 < band < none <= 30
 
 
 def test_the_document_of_a_market_that_stands_still() -> None:

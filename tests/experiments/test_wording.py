@@ -53,7 +53,7 @@ def judge(brief: Callable[..., Scenario]) -> Judge:
             hedgers, pnl = [*hedgers, Policy("ppo")], [*pnl, above(ppo, PPO)]
         if twice:
             hedgers, pnl = [*hedgers, Policy("copy")], [*pnl, pnl[-1]]
-        flat = {key: np.ones(PATHS) for key in ("cost", "turnover", "trades")}
+        flat = {key: np.ones(PATHS) for key in ("cost", "turnover", "trades", "breach")}
         samples = [{"pnl": each, **flat} for each in pnl]
         return Evaluation(scenario, PATHS, 0, summarise(scenario, hedgers, samples))
 

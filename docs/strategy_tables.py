@@ -1,0 +1,59 @@
+"""The tables of docs/strategies, from committed results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Document = dict[str, Any]
+LEARNED = ("deep-hedging", "ppo")
+
+
+def strategy(document: Document) -> str:
+    """Every hedger of a strategy, lowest risk first, and whether learning is behind."""
+    evaluation = document["evaluation"]
+    hedgers = sorted(evaluation["hedgers"], key=lambda hedger: hedger["risk"]["value"])
+    effort = "; ".join(
+        f"{each['name']} {each['steps']:,} steps, {each['cpu_seconds']} CPU s"
+        for each in document["trainings"]
+    )
+    lines = [
+        f"Measured by `{document['command']}` on {evaluation['paths']:,} fresh paths: "
+        f"{evaluation['objective']}, money. Options of rules are tuned on paths of their own. "
+        f"Trainings by default settings, one seed: {effort}.",
+        "",
+        "| hedger | risk | 95 % | less delta, paired | mean P&L | std | CVaR 95 | cost | trades |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *map(_row, hedgers),
+        "",
+        *_standing(hedgers),
+    ]
+    return "\n".join(lines)
+
+
+def _row(hedger: Document) -> str:
+    versus = hedger["versus_delta"]
+    less = "" if versus is None else f"{versus['difference']:+.4g} {_interval(versus, '+')}"
+    risk = f"{hedger['risk']['value']:.4g} | {_interval(hedger['risk'])}"
+    rest = [f"{hedger[name]:.4g}" for name in ("mean", "std", "cvar_95", "cost")]
+    return f"| {' | '.join([hedger['name'], risk, less, *rest])} | {hedger['trades']:.1f} |"
+
+
+def _interval(figures: Document, sign: str = "") -> str:
+    if figures["low"] is None:
+        return "none"
+    return f"[{figures['low']:{sign}.4g}, {figures['high']:{sign}.4g}]"
+
+
+def _standing(hedgers: list[Document]) -> list[str]:
+    """A line for each policy: at least as good as the best rule, or behind it."""
+    rules = [h for h in hedgers if not h["name"].startswith((*LEARNED, "optimal"))]
+    best = rules[0]
+    lines = []
+    for hedger in hedgers:
+        if hedger["name"].startswith(LEARNED):
+            gap = hedger["risk"]["value"] - best["risk"]["value"]
+            word = "behind" if gap > 0 else "below"
+            lines.append(
+                f"`{hedger['name']}` is {abs(gap):.4g} {word} the best rule, `{best['name']}`."
+            )
+    return [" ".join(lines)]
