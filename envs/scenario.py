@@ -203,8 +203,10 @@ class Scenario(Part):
             self._check_marking(key, claim)
         for tenor in flow.tenor:
             self.calendar.check_listings(f"{key}: tenor", tenor, 1)
-        if self.moves_prices:
-            raise ValueError(f"{key}: orders beside permanent impact: set one of them to null")
+        if self.moves_prices or self.counterparty is not None:
+            raise ValueError(
+                f"{key}: beside permanent impact or a counterparty that defaults: leave one out"
+            )
 
     def _check_marking(self, key: str, claim: Claim) -> None:
         reason = self.marking.refusal(claim, self.market)
