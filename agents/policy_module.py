@@ -47,6 +47,7 @@ MEANINGS = {
     "option_price": "mid price of a listed option, money",
     "option_delta": "delta of a listed option",
     "option_gamma": "gamma of a listed option",
+    "option_vega": "vega of a listed option",
     "hedge_delta": "delta of a future to its asset",
     "jump": "log-jump of the step just ended",
     "variance": "instantaneous variance, per year",
@@ -73,6 +74,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "alpha": ("alpha", "alpha_start"),
     **{drawn: (drawn,) for drawn in ("aversion", "cost_level")},
     "pnl": ("wealth",),
+    "net_gamma": ("gamma", "option_gamma_"),
+    "net_vega": ("vega", "option_vega_"),
 }
 
 
@@ -99,6 +102,11 @@ class PolicyModule(nn.Module):
             raise ValueError(
                 f"hedger {hedger.name!r} acts around the base {base.name!r}, which torch programs "
                 "and ONNX cannot hold: export it as csv, or train without a base"
+            )
+        if max(scenario.contract.listings, default=1) > 1:
+            raise ValueError(
+                f"hedger {hedger.name!r} trades a new option at every date and keeps the others, "
+                "of which programs cannot be told: only scenarios with lasting options are exported"
             )
         self.network = network_of(hedger.policy)
         seen = scenario.features_of(hedger.view)
@@ -167,6 +175,13 @@ class PolicyModule(nn.Module):
             option_delta=[[counted(inputs[f"option_delta_{k}"], j)] for k, j in enumerate(closes)],
             closes=closes,
             base=None,
+            closed_at=lambda _: None,
+            **{name: inputs[name][None] for name in ("gamma", "vega") if name in inputs},
+            **{
+                name: [inputs[f"{name}_{k}"][None] for k in range(first)]
+                for name in ("option_gamma", "option_vega")
+                if f"{name}_0" in inputs
+            },
         )
 
 
@@ -246,9 +261,11 @@ def _input_names(desk: Desk, futures: list[int], fixed: bool) -> list[str]:
     needed = {need for name in desk.features for need in _NEEDS.get(name, ())}
     needed |= {_delta_of(asset) for asset in contract.assets[contract.options :]}
     needed |= {"option_delta_"} if contract.options else set()
+    needed |= {desk.greek, f"option_{desk.greek}_"} if desk.greek else set()
     if not fixed and "years_left" in needed:
         needed.add("episode_years")
-    counts = dict.fromkeys(("option_price", "option_delta", "option_gamma"), contract.options)
+    of_options = ("option_price", "option_delta", "option_gamma", "option_vega")
+    counts = dict.fromkeys(of_options, contract.options)
     counts |= dict.fromkeys(("other_spot", "other_delta"), len(contract.spots) - 1)
     names: list[str] = []
     for name in MEANINGS:

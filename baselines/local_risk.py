@@ -91,6 +91,8 @@ class LocalRiskHedge(Baseline):
 
 
 def _refusal_of_book(scenario: Scenario) -> str | None:
+    if scenario.position.flow is not None:
+        return "position.flow: it knows the legs and not what clients trade: take delta"
     for i, leg in enumerate(scenario.position.legs):
         if type(leg.claim) not in (Call, Put, DigitalCall, DigitalPut):
             return (

@@ -33,7 +33,10 @@ class OptionHedge(Baseline):
     Near its expiry an option's Greeks vanish and the ratios explode: a holding that would be beyond
     ``cap`` position sizes (the sum of ``|quantity|``) stays there, and the other options take what
     it leaves. Delta is closed at every date, for the options that the limits let it hold, where
-    something closes their asset's delta. A settled option is held no more.
+    something closes their asset's delta. A settled option is held no more, and one that cannot be
+    traded at the date stays as it is: the others neutralise what is left.
+
+    With a ``ratio`` only that part of the trade is done, at every date.
 
     With an ``aversion`` a (1 / money) the options are traded only as far as the risk removed is
     worth its cost. Vols that are off by v = 20 % make a v^2 |u|^2 / 2 of risk; the trade to n costs
@@ -44,6 +47,7 @@ class OptionHedge(Baseline):
 
     cap: Annotated[float, Field(gt=0)] = 2.0
     aversion: Annotated[float, Field(gt=0)] | None = None
+    ratio: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @abstractmethod
     def exposures(self, known: Known) -> tuple[Exposure, ...]:
@@ -56,12 +60,19 @@ class OptionHedge(Baseline):
 
     def _options(self, known: Known) -> tuple[X, ...]:
         """The option holdings, each ``[N]``, within the scenario's limits."""
-        greeks = self.exposures(known)
+        closed, held = known.closed, known.account.holding
+        open_ = [k for k in range(known.contract.options) if not closed[k]]
+        greeks = _beside(self.exposures(known), open_, held)
         target = _capped(self.cap * known.contract.size, greeks, known)
+        if self.ratio is not None:
+            now = [held[k] for k in open_]
+            target = [h + self.ratio * (n - h) for h, n in zip(now, target, strict=True)]
         if self.aversion is not None:
-            target = _worth_it(self.aversion * VOL_ERROR**2, greeks, target, known)
-        limits, held = known.scenario.limits, known.account.holding
-        return tuple(limits[k].apply(n, held[k], known.ops) for k, n in enumerate(target))
+            target = _worth_it(self.aversion * VOL_ERROR**2, greeks, target, open_, known)
+        limits, chosen = known.scenario.limits, list(held[: known.contract.options])
+        for k, n in zip(open_, target, strict=True):
+            chosen[k] = limits[k].apply(n, held[k], known.ops)
+        return tuple(chosen)
 
     def refusal(self, scenario: Scenario) -> str | None:
         """For a scenario with options, whose Greeks are of one asset."""
@@ -71,8 +82,9 @@ class OptionHedge(Baseline):
                 "the scenario has no options: list one in hedges (listed-option or "
                 "rolled-option), or take delta"
             )
-        claims = [leg.claim for leg in scenario.position.legs]
+        claims, flow = [leg.claim for leg in scenario.position.legs], scenario.position.flow
         assets = {number for claim in claims for number in (claim.asset, claim.reach)}
+        assets |= set() if flow is None else {flow.asset}
         assets.update(contract.assets[: contract.options])
         if len(assets) > 1:
             return (
@@ -82,7 +94,9 @@ class OptionHedge(Baseline):
         return None if self.aversion is None else _not_the_first_asset(scenario)
 
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
-        """The aversion."""
+        """The aversion; where a new option comes at every date, and is kept, the ratio."""
+        if max(scenario.contract.listings, default=1) > 1:
+            return {"ratio": (0.05, 1.0)}
         return {"aversion": aversions(scenario)}
 
 
@@ -165,9 +179,22 @@ def _options_of(known: Known, instruments: X) -> list[X]:
     return [instruments[:, k] for k in range(known.contract.options)]
 
 
+def _beside(
+    greeks: tuple[Exposure, ...], open_: list[int], held: tuple[X, ...]
+) -> tuple[Exposure, ...]:
+    """The exposures of the position with the options that stay as they are, and of the others."""
+    return tuple(
+        (
+            ordered_sum([own, *(held[k] * a for k, a in enumerate(each) if k not in open_)]),
+            [each[k] for k in open_],
+        )
+        for own, each in greeks
+    )
+
+
 def _capped(most: float, greeks: tuple[Exposure, ...], known: Known) -> list[X]:
     """The least squares within ``most``: what is beyond it stays there and the others go on."""
-    ops, count = known.ops, known.contract.options
+    ops, count = known.ops, len(greeks[0][1])
     kept: list[X] = [0.0 * known.spot] * count
     free: list[X] = [0.0 * known.spot + 1.0] * count
     for _ in range(count):
@@ -219,21 +246,23 @@ def _least_squares(greeks: tuple[Exposure, ...], known: Known) -> list[X]:
     return [-a * first - b * second for a, b in zip(gammas, vegas, strict=True)]
 
 
-def _worth_it(price: float, greeks: tuple[Exposure, ...], target: list[X], known: Known) -> list[X]:
+def _worth_it(
+    price: float, greeks: tuple[Exposure, ...], target: list[X], open_: list[int], known: Known
+) -> list[X]:
     """The holdings to which the trade is worth its cost; a squared exposure costs ``price / 2``."""
-    ops, held = known.ops, known.account.holding
-    trade = [n - h for n, h in zip(target, held, strict=False)]
+    ops, held = known.ops, [known.account.holding[k] for k in open_]
+    trade = [n - h for n, h in zip(target, held, strict=True)]
     costs = known.scenario.costs
     cost = ordered_sum(
-        [total_cost(costs[k], d, known.price[:, k], ops) for k, d in enumerate(trade)]
+        [total_cost(costs[k], d, known.price[:, k], ops) for k, d in zip(open_, trade, strict=True)]
     )
     gain, square = -cost / price, 0.0
     for own, each in greeks:
-        now = ordered_sum([own, *(a * h for a, h in zip(each, held, strict=False))])
+        now = ordered_sum([own, *(a * h for a, h in zip(each, held, strict=True))])
         move = ordered_sum([a * d for a, d in zip(each, trade, strict=True)])
         gain, square = gain - now * move, square + move * move
     share = ops.clip(gain / ops.maximum(square, TINY), 0.0, 1.0)
-    return [h + share * d for h, d in zip(held, trade, strict=False)]
+    return [h + share * d for h, d in zip(held, trade, strict=True)]
 
 
 def _closing(known: Known, options: tuple[X, ...]) -> list[X]:

@@ -61,6 +61,8 @@ def no_aversion(scenario: Scenario, given: float | None) -> str | None:
 
 def no_vanilla_book(scenario: Scenario) -> str | None:
     """The refusal of a rule that values the legs at another vol."""
+    if scenario.position.flow is not None:
+        return "it knows the legs and not the client flow: take delta or whalley-wilmott"
     for leg in scenario.position.legs:
         if not isinstance(leg.claim, EuropeanOption):
             return (

@@ -230,6 +230,8 @@ def _refusal(scenario: Scenario) -> str | None:
         return "the interest differs from path to path: choose a uniform calendar"
     if scenario.loss_limit is not None:
         return "a loss_limit sells the portfolio before the end: leave it out"
+    if scenario.position.flow is not None:
+        return "position.flow: what clients will trade can be any number: set it to null"
     for i, leg in enumerate(scenario.position.legs):
         if not _pays_at_the_end(scenario, leg.claim):
             return (

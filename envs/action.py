@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from .contract import Contract
 from .namespace import Namespace, X
 from .part import Kind
 from .rule import Rule
@@ -38,6 +39,14 @@ class ActionMap(Kind):
     @property
     def built_on(self) -> Rule | None:
         """The base, null where the map has none."""
+        return None
+
+    def steered(self, contract: Contract) -> int:
+        """How many of the scenario's hedges it gives numbers for, the first ones."""
+        return contract.hedges
+
+    def refusal(self, contract: Contract) -> str | None:
+        """Why the hedges do not fit it, with the mend; null where they do."""
         return None
 
     @abstractmethod
@@ -222,7 +231,55 @@ class TriggerAction(BandAction):
         return edge, slack
 
 
-Continuous = TargetAction | TradeAction | ResidualAction | BandAction | TriggerAction
+class GreekAction(ActionMap):
+    """The fraction of the option trade that neutralises a Greek; delta is closed by itself.
+
+    For one option and the underlying. 1 makes position and options held neutral in the ``greek``,
+    -1 trades no option. The trade ends at the option's bounds.
+    Source: Cao, Chen, Farghadani, Hull, Poulos, Wang and Yuan, "Gamma and vega hedging using deep
+    distributional reinforcement learning", 2023, section 3. Evidence: tests/envs/test_greek.py.
+    """
+
+    kind: Literal["greek"] = "greek"
+    greek: Literal["gamma", "vega"] = "gamma"
+
+    @property
+    def width(self) -> int:
+        """One number: the fraction."""
+        return 1
+
+    def steered(self, contract: Contract) -> int:
+        """The options."""
+        return len(contract.listings)
+
+    def refusal(self, contract: Contract) -> str | None:
+        """For one option on the one asset."""
+        options, assets = len(contract.listings), len(contract.spots)
+        if (options, assets) == (1, 1):
+            return None
+        return (
+            f"greek with {options} options and {assets} assets: it trades one option on the one "
+            "asset, so choose band, or hedge with one"
+        )
+
+    def target(
+        self,
+        action: tuple[X, ...],
+        holding: X,
+        centre: Centre,
+        bounds: tuple[float, float],
+        size: float,
+        ops: Namespace,
+    ) -> X:
+        """``holding + (1 + a) / 2 (neutral - holding)``; of the underlying the neutral holding."""
+        assert centre is not None
+        if not action:
+            return centre[0]
+        neutral = ops.clip(centre[0], *bounds)
+        return holding + (0.5 + 0.5 * action[0]) * (neutral - holding)
+
+
+Continuous = TargetAction | TradeAction | ResidualAction | BandAction | TriggerAction | GreekAction
 
 
 class DiscreteAction(ActionMap):
@@ -262,6 +319,14 @@ class DiscreteAction(ActionMap):
     def built_on(self) -> Rule | None:
         """The base of the map it chooses from."""
         return self.of.built_on
+
+    def steered(self, contract: Contract) -> int:
+        """As many as the map it chooses from."""
+        return self.of.steered(contract)
+
+    def refusal(self, contract: Contract) -> str | None:
+        """That of the map it chooses from."""
+        return self.of.refusal(contract)
 
     def target(
         self,

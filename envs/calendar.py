@@ -100,6 +100,21 @@ class Calendar(Kind):
             if date > due - near:
                 due = date + tenor
 
+    def check_listings(self, key: str, tenor: float, every: int) -> None:
+        """Refuse an option of every decision date unless it expires on an n-th date, or later.
+
+        Raises:
+            ValueError: naming the ``key`` and the first listing that does not.
+        """
+        dates, near = self._decision_dates(key, tenor, every)
+        for listing in self._decision_dates(key, tenor, self.decide_every)[0][:-1]:
+            due = listing + tenor
+            if due < dates[-1] - near and min(abs(due - date) for date in dates) > near:
+                raise ValueError(
+                    f"{key} {tenor:.6g} years, listed at {listing:.6g}, expires between two dates: "
+                    "choose a multiple of a step, or one beyond the end"
+                )
+
     def _decision_dates(self, key: str, years: float, every: int) -> tuple[list[float], float]:
         """Every n-th date and the last, in years, and how near to one of them is on it."""
         shared = self.dates()

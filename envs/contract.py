@@ -22,6 +22,7 @@ class Contract:
         options: how many of the hedge instruments are listed options (they come first).
         assets: the asset of each hedge instrument.
         aversion: the objective's, 1 / money; null where it has none.
+        listings: how many contracts each option hedge has: one, or on the run one a decision date.
         delay: decision dates between an order and its trade.
         transient: displacement of each instrument's price by a unit traded, a fraction of it.
         trade_cost: of trading the size once in the first delta-one instrument at time 0, money.
@@ -36,6 +37,7 @@ class Contract:
     steps: int
     options: int
     assets: tuple[int, ...]
+    listings: tuple[int, ...] = ()
     aversion: float | None = None
     trade_cost: float = 0.0
     delay: int = 0
@@ -50,6 +52,16 @@ class Contract:
     def instruments(self) -> int:
         """K, how many hedge instruments there are."""
         return len(self.assets)
+
+    @cached_property
+    def one_step_move(self) -> float:
+        """Money: one standard deviation of the first asset over a mean step."""
+        return self.spot * self.volatility * math.sqrt(self.horizon / self.steps)
+
+    @property
+    def hedges(self) -> int:
+        """How many of the scenario's hedges there are: contracts on the run are one."""
+        return len(self.listings) + self.delta_ones
 
     @property
     def delta_ones(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import sub
 from typing import NamedTuple
 
-from .action import Centre
+from .action import Centre, DiscreteAction, GreekAction
 from .instruments import Future
 from .ledger import (
     Account,
@@ -26,6 +26,7 @@ from .scenario import Scenario
 from .tape import At, Tape
 from .view import View
 
+NO_GREEK = 1e-30  # a squared Greek below it is none; float32 holds it
 SMALLEST_MARGIN = 1e-12  # money: nothing held needs none
 
 
@@ -53,10 +54,17 @@ class Desk:
         self.bounds = [(limits.lower or 0.0, limits.upper or 0.0) for limits in self.limits]
         self.action, self.width = self.view.action, self.view.action.width
         self.contract = scenario.contract
+        numbered = self.action.of if isinstance(self.action, DiscreteAction) else self.action
+        self.greek = numbered.greek if isinstance(numbered, GreekAction) else None
+        self.numbers = self.action.steered(self.contract) * self.width
         self.features = scenario.features_of(self.view)
         self.own = tuple(name for name in self.features if name in OWN_FEATURES)
         self.sees_gap = "gap" in self.own
-        self.options = self.contract.options
+        self.nets = tuple(name for name in self.own if name in ("net_gamma", "net_vega"))
+        self.options, listings = self.contract.options, self.contract.listings
+        # Whose numbers each instrument follows: all contracts of one hedge the same.
+        closing = range(len(listings), self.contract.hedges)
+        self.hedge_of = [i for i, count in enumerate(listings) for _ in range(count)] + [*closing]
         self.further_holdings = [  # what an environment's info has beside the first delta-one's
             *((k, f"option_holding_{k}") for k in range(self.options)),
             *((k, f"holding_{k}") for k in range(self.options + 1, len(self.costs))),
@@ -64,7 +72,7 @@ class Desk:
         self.loss_limit, self.liquidate = scenario.loss_limit, scenario.liquidate
         self.margin, self.capital = scenario.financing.margin, scenario.capital or 0.0
         self.delay = scenario.execution.delay
-        impacts = [hedge.impact for hedge in scenario.hedges]
+        impacts = [hedge.impact for hedge in scenario.columns]
         self.transient = tuple([0.0 if each is None else each.transient for each in impacts])
         self.permanent = tuple([0.0 if each is None else each.permanent for each in impacts])
         self.bought = tuple([k < self.options for k in range(len(impacts))])
@@ -127,21 +135,47 @@ class Desk:
         """The target holdings that an action asks for, options first, delta-one last."""
         first, width, size, ops = self.options, self.width, self.contract.size, self.ops
         target, bounds, base = self.action.target, self.bounds, tape.base
+        closed = tape.closed_at(at)
+        net = None if self.greek is None else self._net(self.greek, account, tape, at)
         centres: list[X] = []
         chosen: list[X] = []
         admissible: list[X] = []
         for k, held in enumerate(account.ordered):
             if k == first:
                 centres = self.neutral(tape, at, admissible)
-            numbers = action[k * width : (k + 1) * width]
+            if closed is not None and closed[k] is True:
+                chosen.append(held)
+                admissible.append(held)
+                continue
+            i = self.hedge_of[k]
+            numbers = action[i * width : (i + 1) * width]
             neutral = None if k < first else centres[k - first]
+            if net is not None and k < first:
+                neutral = self._without(net, k, held, tape, at)
             centre: Centre = None if neutral is None else (neutral, neutral)
             if base is not None:
                 centre = self._based(base[k], at, neutral)
-            chosen.append(target(numbers, held, centre, bounds[k], size, ops))
+            wanted = target(numbers, held, centre, bounds[k], size, ops)
+            chosen.append(wanted if closed is None else ops.where(closed[k], held, wanted))
             if k < first:
                 admissible.append(self.limits[k].apply(chosen[k], held, ops))
         return tuple(chosen)
+
+    def _net(self, greek: str, account: Account, tape: Tape, at: At) -> X:
+        """The gamma or vega of the position and the options held."""
+        own, each = (
+            (tape.gamma, tape.option_gamma) if greek == "gamma" else (tape.vega, tape.option_vega)
+        )
+        net = own[at]
+        for holding, option in zip(account.ordered, each, strict=False):
+            net = net + holding * option[at]
+        return net
+
+    def _without(self, net: X, k: int, held: X, tape: Tape, at: At) -> X:
+        """The holding of option k that leaves nothing of a net Greek; one without it, as it is."""
+        each = tape.option_gamma if self.greek == "gamma" else tape.option_vega
+        own = each[k][at]
+        return held - net * own / self.ops.maximum(own * own, NO_GREEK)
 
     @staticmethod
     def _based(edges: tuple[X, X], at: At, neutral: X) -> tuple[X, X]:
@@ -176,6 +210,14 @@ class Desk:
         if closed is not None:
             pairs = zip(account.holding, held, strict=True)
             held = tuple([ops.where(closed[at], now, then) for now, then in pairs])
+        kept = tape.closed_at(at)
+        if kept is not None:
+            held = tuple(
+                [
+                    h if c is True else n if c is False else ops.where(c, h, n)
+                    for c, h, n in zip(kept, account.holding, held, strict=True)
+                ]
+            )
         settled = tape.settled_at(at)
         if settled is not None:
             held = tuple([ops.where(s, 0.0 * h, h) for s, h in zip(settled, held, strict=True)])
@@ -248,7 +290,8 @@ class Desk:
         """The observation's own features."""
         held = account.ordered[: self.options]
         neutral = self.neutral(tape, at, held) if self.sees_gap else ()
-        return own_features(self.own, account, neutral, self.contract, self.ops)
+        net = {name: self._net(name.removeprefix("net_"), account, tape, at) for name in self.nets}
+        return own_features(self.own, account, neutral, self.contract, self.ops, net)
 
     def clipped(self, dealt: Dealt) -> X:
         """How far the limits moved the requested holdings, summed over instruments, in units."""

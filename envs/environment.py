@@ -80,7 +80,7 @@ class HedgingEnv(gym.Env[Observation, Any]):
         self.action_space = self.problem.action_space
         self.render_mode = render_mode
         self._desk, self._choices = self.problem.desk, self.problem.choices
-        self._width = len(self._desk.costs) * self._desk.view.action.width
+        self._width = self._desk.numbers
         self._first_own = self.problem.first_own
         self._stream: EpisodeStream | None = None
         self._t = -1

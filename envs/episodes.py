@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .client_orders import draw_orders
 from .contract import Contract
 from .feedback import fed_back
 from .friction_paths import FrictionPaths, Seen, friction_paths
@@ -49,6 +50,7 @@ class Episodes:
         carry: cash at t+1 on a unit held, ``[T, N, K]``, null where there is none.
         settles: per date, which instruments settle; ``settled`` those that have for good.
         relisted: which instruments' next contract follows a settlement.
+        closed: per date, which instruments cannot be traded and stay as they are; null: none ever.
         jump: the log-jumps since the last date, ``[T+1, N]``, null where nothing jumps.
         latents: states that only the model knows, ``[T+1, N]`` each.
         premium: cash received at time 0, ``[N]``.
@@ -92,6 +94,7 @@ class Episodes:
     aversion: X | None = None
     cost_level: X | None = None
     group: X | None = None
+    closed: tuple[tuple[bool, ...], ...] | None = None
     frictions: FrictionPaths | None = None
     undisturbed: MarketPaths | None = None
 
@@ -162,8 +165,9 @@ def mark(
 ) -> Episodes:
     """The episodes of given market paths on the scenario's dates (or data's, of any number T).
 
-    What frictions draw comes from the ``generator``; without one from a fixed seed. ``frictions``
-    given stay as they are.
+    What client orders and frictions draw comes from the ``generator``, after the market, whose
+    paths are the same without them; without one from a fixed seed. ``frictions`` given stay as
+    they are.
     """
     times = paths.times
     if generator is None:
@@ -172,8 +176,10 @@ def mark(
     if len(times) != scenario.calendar.steps + 1 or len(dates) == len(times):
         dates = list(range(len(times)))
     at: Rows = slice(None) if len(dates) == len(times) else dates
-    book = mark_position(scenario, paths, dates)
-    quotes = [quote(scenario, hedge.instrument, paths, dates) for hedge in scenario.hedges]
+    orders = draw_orders(scenario.position.flow, times[at], paths.spot, generator)
+    book = mark_position(scenario, paths, dates, orders)
+    instruments = [hedge.instrument for hedge in scenario.hedges]
+    quotes = [q for each in instruments for q in quote(scenario, each, paths, dates)]
     rate, dt = scenario.market.rate, times[at].diff(dim=0)
     vol = _on(scenario.marking.quoted_vol(paths), at)
     jump = paths.jump if paths.jump is None else _jumps_between(paths.jump, at)
@@ -228,7 +234,8 @@ def _stacked(quotes: list[Quotes], delta_one: int, spot: Tensor) -> dict[str, X]
 
     def stack(columns: list[Tensor]) -> Tensor:
         whole = [column.expand_as(spot[: len(column)]) for column in columns]
-        return torch.stack(whole, -1) if len(whole) > 1 else whole[0][..., None]
+        # Each instrument's series lies together: that is how the ledger reads it.
+        return torch.stack(whole).movedim(0, -1) if len(whole) > 1 else whole[0][..., None]
 
     def columns(name: str, default: Tensor) -> list[Tensor]:
         given = [getattr(q, name) for q in quotes]
@@ -246,5 +253,14 @@ def _stacked(quotes: list[Quotes], delta_one: int, spot: Tensor) -> dict[str, X]
         "carry": stack(columns("carry", zero[1:])) if pays else None,
         "settles": tuple(zip(*[q.settles for q in quotes], strict=True)),
         "relisted": tuple(q.relisted for q in quotes),
+        "closed": _closed(quotes),
         "expected": tuple(q.expected for q in quotes[len(quotes) - delta_one :]),
     }
+
+
+def _closed(quotes: list[Quotes]) -> tuple[tuple[bool, ...], ...] | None:
+    """Per date, which instruments cannot be traded."""
+    if all(q.closed is None for q in quotes):
+        return None
+    always = (False,) * len(quotes[0].settles)
+    return tuple(zip(*[always if q.closed is None else q.closed for q in quotes], strict=True))

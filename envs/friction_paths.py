@@ -58,7 +58,7 @@ def friction_paths(
     execution, like, counterparty = scenario.execution, seen.log_spot, scenario.counterparty
     return FrictionPaths(
         closed=execution.closed(like, generator),
-        slippage=execution.slip(like, len(scenario.hedges), generator),
+        slippage=execution.slip(like, len(scenario.columns), generator),
         lost=None if counterparty is None else counterparty.lost(seen.times, like, generator),
         spread=_spreads(scenario, seen),
         decay=_decays(scenario, seen),
@@ -68,7 +68,7 @@ def friction_paths(
 
 
 def _spreads(scenario: Scenario, seen: Seen) -> tuple[Tensor, ...] | None:
-    widening = [hedge.spread for hedge in scenario.hedges]
+    widening = [hedge.spread for hedge in scenario.columns]
     if not any(widening):
         return None
     like = seen.log_spot
@@ -81,7 +81,7 @@ def _spreads(scenario: Scenario, seen: Seen) -> tuple[Tensor, ...] | None:
 
 
 def _decays(scenario: Scenario, seen: Seen) -> tuple[Tensor, ...] | None:
-    impacts = [hedge.impact for hedge in scenario.hedges]
+    impacts = [hedge.impact for hedge in scenario.columns]
     if not any(impact is not None and impact.transient for impact in impacts):
         return None
     dt = seen.times.diff(dim=0)
@@ -95,7 +95,7 @@ def _decays(scenario: Scenario, seen: Seen) -> tuple[Tensor, ...] | None:
 
 
 def _borrow_fees(scenario: Scenario, seen: Seen) -> tuple[Tensor, ...] | None:
-    fees = [hedge.borrow_fee for hedge in scenario.hedges]
+    fees = [hedge.borrow_fee for hedge in scenario.columns]
     if not any(fees):
         return None
     dt = seen.times.diff(dim=0)

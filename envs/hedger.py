@@ -146,6 +146,12 @@ class Known:
         return stack(self.account.ordered)
 
     @property
+    def closed(self) -> tuple[bool, ...]:
+        """Which instruments cannot be traded now and stay as they are."""
+        closed = self._episodes.closed
+        return (False,) * self.contract.instruments if closed is None else closed[self.t]
+
+    @property
     def wealth(self) -> X:
         """Marked P&L so far, ``[N]``."""
         return self.account.wealth

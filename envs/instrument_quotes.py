@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from .instruments import (
-    Call,
     Future,
     Instrument,
     ListedOption,
-    Put,
+    OnTheRunOption,
     RolledOption,
     Underlying,
 )
 from .markets import MarketPaths
 from .scenario import Scenario
-from .valuation import NEAR, payoff, settlement, value
+from .valuation import NEAR, listed, payoff, settlement, value
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Quotes:
         expected: what is expected of ``arrival_{t+1} / price_t``, ``[T, 1 or N]``; null: not known.
         settles: whether it is settled at each date.
         relisted: whether the next contract follows.
+        closed: whether it cannot be traded at each date; null: it always can.
     """
 
     asset: int
@@ -50,13 +50,16 @@ class Quotes:
     carry: Tensor | None = None
     expected: Tensor | None = None
     relisted: bool = False
+    closed: tuple[bool, ...] | None = None
 
 
 def quote(
     scenario: Scenario, instrument: Instrument, paths: MarketPaths, dates: list[int]
-) -> Quotes:
-    """The instrument's quotes on the decision ``dates`` (indices of market dates)."""
-    return _QUOTERS[type(instrument)](scenario, instrument, paths, dates)
+) -> tuple[Quotes, ...]:
+    """The quotes on the decision ``dates`` (indices of market dates); one for each contract."""
+    if isinstance(instrument, OnTheRunOption):
+        return _on_the_run(scenario, instrument, paths, dates)
+    return (_QUOTERS[type(instrument)](scenario, instrument, paths, dates),)
 
 
 def _underlying(
@@ -161,35 +164,59 @@ def _rolled(
 def _contract(
     scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
 ) -> list[Tensor]:
-    """Price, delta, gamma and vega of the option listed at the first of some market dates.
-
-    Prices are homogeneous in spot and strike, once the market's latents are in the same units: the
-    option is valued in units of the listing's spot, where its strike is the same on every path.
-    """
-    listing = dates[0]
-    unit = paths.assets[instrument.asset].spot[listing]
-    scaled = _in_units(paths, instrument.asset, unit, slice(listing, None))
-    market, since = scenario.market, paths.times[listing] - paths.times[0]
-    driftless = unit * torch.exp(-market.drifts[instrument.asset] * since).to(unit.dtype)
-    scaled = replace(scaled, latents=market.in_units(scaled.latents, driftless))
-    kind = Call if instrument.option == "call" else Put
-    expiry = float(paths.times[listing, 0]) + instrument.tenor
-    claim = kind(strike=instrument.moneyness, maturity=expiry, asset=instrument.asset)
-    rows = [date - listing for date in dates]
-    greeks = value(scenario, claim, scaled)[:4]
-    price, delta, gamma, vega = (g.expand_as(scaled.spot)[rows] for g in greeks)
-    return [price * unit, delta, gamma / unit, vega * unit]
+    """Price, delta, gamma and vega of the option listed at the first of some market dates."""
+    listing = listed(scenario, instrument.option, _terms(instrument), paths, dates[0])
+    rows = [date - dates[0] for date in dates]
+    return [greek[rows] for greek in listing.greeks(scenario)[:4]]
 
 
-def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:
-    """The paths from a date on, with an asset's prices in units of ``unit [N]``."""
-    first, *others = paths.at(rows).assets
+def _on_the_run(
+    scenario: Scenario, instrument: OnTheRunOption, paths: MarketPaths, dates: list[int]
+) -> tuple[Quotes, ...]:
+    """A contract for every decision date, worth nothing before it is listed."""
+    contracts = len(scenario.calendar.decisions)
+    if len(dates) != contracts + 1:
+        raise ValueError(
+            f"an on-the-run option on {len(dates) - 1} decision dates, and the scenario has "
+            f"{contracts}: set its calendar to the data's dates"
+        )
+    return tuple(_listed_at(scenario, instrument, paths, dates, row) for row in range(contracts))
 
-    def scaled(given: MarketPaths) -> MarketPaths:
-        return replace(given, spot=given.spot / unit, log_spot=given.log_spot - unit.log())
 
-    sections = [scaled(p) if j == asset else p for j, p in enumerate([first, *others])]
-    return replace(sections[0], others=tuple(sections[1:]))
+def _listed_at(
+    scenario: Scenario,
+    instrument: OnTheRunOption,
+    paths: MarketPaths,
+    dates: list[int],
+    row: int,
+) -> Quotes:
+    """The contract that is listed, and traded, at one decision date."""
+    listing = listed(scenario, instrument.option, _terms(instrument), paths, dates[row])
+    known = [paths.spot.new_zeros((len(dates), paths.spot.shape[1])) for _ in range(4)]
+    rows = [date - dates[row] for date in dates[row:]]
+    for series, greek in zip(known, listing.greeks(scenario), strict=False):
+        series[row:] = greek[rows]
+    price, delta, gamma, vega = known
+    expiry, last = listing.expiry, len(dates)
+    if expiry is not None:
+        last = row + rows.index(expiry)
+        price[last] = listing.payoff(expiry)
+        price[last + 1 :] = 0.0
+        for values in (delta, gamma, vega):
+            values[last:] = 0.0
+    return Quotes(
+        instrument.asset,
+        price,
+        tuple(t == last for t in range(len(dates))),
+        delta=delta,
+        gamma=gamma,
+        vega=vega,
+        closed=tuple(t != row for t in range(len(dates))),
+    )
+
+
+def _terms(instrument: RolledOption | OnTheRunOption) -> tuple[float, float, int]:
+    return instrument.moneyness, instrument.tenor, instrument.asset
 
 
 def _rolls(times: Tensor, tenor: float) -> list[bool]:

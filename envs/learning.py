@@ -209,10 +209,10 @@ class LearningProblem:
     def action_space(self) -> spaces.Box | spaces.Discrete[Any]:
         """A box of [-1, 1], or one flat choice."""
         action = self.view.action
-        instruments = self.desk.contract.instruments
+        steered = action.steered(self.desk.contract)
         if isinstance(action, DiscreteAction):
-            return spaces.Discrete(len(action.table(instruments)))
-        return spaces.Box(-1.0, 1.0, (instruments * action.width,), np.float32)
+            return spaces.Discrete(len(action.table(steered)))
+        return spaces.Box(-1.0, 1.0, (steered * action.width,), np.float32)
 
     @property
     def choices(self) -> NDArray[np.float32] | None:
@@ -220,4 +220,4 @@ class LearningProblem:
         action = self.view.action
         if not isinstance(action, DiscreteAction):
             return None
-        return action.table(self.desk.contract.instruments)
+        return action.table(action.steered(self.desk.contract))

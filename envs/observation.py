@@ -193,7 +193,7 @@ FEATURES: dict[str, Feature] = {
     "gamma": Feature(
         "change of delta per size for a move of one standard deviation over a mean step",
         "1",
-        lambda v: v.gamma * (_one_step_move(v.contract) / v.contract.size),
+        lambda v: v.gamma * (v.contract.one_step_move / v.contract.size),
     ),
     "vega": Feature(
         "position vega over size S0 sqrt(horizon)",
@@ -208,17 +208,17 @@ FEATURES: dict[str, Feature] = {
     "option_price": Feature(
         "price of each listed option in units of the money scale of one unit",
         "options",
-        lambda v: _columns(v.price * (v.contract.size / v.contract.scale), v.contract.options),
+        lambda v: _columns(v.price * (v.contract.size / v.contract.scale), v.contract),
     ),
     "option_delta": Feature(
         "delta of each listed option",
         "options",
-        lambda v: _columns(v.hedge_delta, v.contract.options),
+        lambda v: _columns(v.hedge_delta, v.contract),
     ),
     "option_gamma": Feature(
         "gamma of each listed option, scaled as `gamma`",
         "options",
-        lambda v: _columns(v.hedge_gamma * _one_step_move(v.contract), v.contract.options),
+        lambda v: _columns(v.hedge_gamma * v.contract.one_step_move, v.contract),
     ),
     "other_spots": Feature(
         "log(S / S0) of each further asset over volatility sqrt(horizon)",
@@ -261,12 +261,15 @@ FEATURES: dict[str, Feature] = {
 }
 
 
-def _one_step_move(contract: Contract) -> float:
-    return contract.spot * contract.volatility * math.sqrt(contract.horizon / contract.steps)
-
-
-def _columns(values: Tensor, count: int) -> list[Tensor]:
-    return [values[..., k] for k in range(count)]
+def _columns(values: Tensor, contract: Contract) -> list[Tensor]:
+    """Each option's series ``[T+1, N]``; of those on the run the newest contract's."""
+    columns, first = [], 0
+    for count in contract.listings:
+        newest = [min(t, count - 1) for t in range(len(values))] if count > 1 else []
+        each = [values[t, :, first + k] for t, k in enumerate(newest)]
+        columns.append(torch.stack(each) if each else values[..., first])
+        first += count
+    return columns
 
 
 def columns(names: Sequence[str], contract: Contract) -> list[str]:
@@ -274,7 +277,7 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
     counts = {
         "legs": len(contract.strikes),
         "instruments": contract.instruments,
-        "options": contract.options,
+        "options": len(contract.listings),
         "others": len(contract.spots) - 1,
         "words": words(2),
     }
@@ -284,7 +287,7 @@ def columns(names: Sequence[str], contract: Contract) -> list[str]:
         result += [name] if count is None else [f"{name}_{i}" for i in range(count)]
     for name in [n for n in names if n in OWN_FEATURES]:
         if name == "holding":
-            result += [f"holding_{k}" for k in range(contract.instruments)]
+            result += [f"holding_{k}" for k in range(contract.hedges)]
         elif name == "pending":
             owners = range(contract.instruments)
             result += [f"pending_{i}_{k}" for i in range(contract.delay) for k in owners]

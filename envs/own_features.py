@@ -5,7 +5,9 @@ Every one is clipped to [-5, 5]. Evidence: tests/envs/test_observation.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Protocol
 
 from .contract import Contract
@@ -14,7 +16,10 @@ from .namespace import Namespace, X
 BOUND = 5.0
 
 OWN_FEATURES: dict[str, str] = {
-    "holding": "each holding, once every order is dealt, in position sizes",
+    "holding": "each holding, once every order is dealt, in position sizes; of options on the run "
+    "all contracts together",
+    "net_gamma": "gamma of the position and the options held, scaled as `gamma`",
+    "net_vega": "vega of the position and the options held, scaled as `vega`",
     "gap": "each such delta-one holding less the delta-neutral one, in position sizes",
     "pnl": "marked P&L so far in units of the money scale",
     "pending": "holdings now and after each order under way but the last, in position sizes",
@@ -52,17 +57,35 @@ def own_features(
     neutral: Sequence[X],
     contract: Contract,
     ops: Namespace,
+    net: Mapping[str, X] | None = None,
 ) -> list[X]:
-    """The own features' columns in the order of `columns`; ``neutral`` has the centres of `gap`."""
+    """The own features' columns in the order of `columns`.
+
+    ``neutral`` has the centres of `gap`, ``net`` what is asked for of `net_gamma` and `net_vega`.
+    """
     return [
         ops.clip(value, -BOUND, BOUND)
         for name in names
-        for value in _FORMULAS[name](account, neutral, contract)
+        for value in (
+            [(net or {})[name] * _NET_SCALES[name](contract)]
+            if name in _NET_SCALES
+            else _FORMULAS[name](account, neutral, contract)
+        )
     ]
 
 
+_NET_SCALES: dict[str, Callable[[Contract], float]] = {
+    "net_gamma": lambda c: c.one_step_move / c.size,
+    "net_vega": lambda c: 1 / (c.size * c.spot * c.horizon**0.5),
+}
+
+
 def _holding(account: Owned, neutral: Sequence[X], contract: Contract) -> list[X]:
-    return [units / contract.size for units in account.ordered]
+    held, first = [], 0
+    for count in contract.listings:
+        held.append(reduce(add, account.ordered[first : first + count]))
+        first += count
+    return [units / contract.size for units in (*held, *account.ordered[first:])]
 
 
 def _gap(account: Owned, neutral: Sequence[X], contract: Contract) -> list[X]:

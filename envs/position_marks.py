@@ -8,15 +8,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from .client_orders import Orders
 from .instruments import Leg
 from .markets import MarketPaths
 from .scenario import Scenario
-from .valuation import exercises, payoff, settlement, value
+from .valuation import exercises, listed, payoff, settlement, value
 
 
 @dataclass(frozen=True)
 class PositionMarks:
-    """Sums over the legs; each ``[T+1, N]`` on the decision dates and the end.
+    """Sums over the legs and client orders; each ``[T+1, N]`` on the decision dates and the end.
 
     ``deltas`` has one entry per asset, ``cash_flow`` counts the close-out at the end, ``pays``
     tells on which dates any path pays, ``premium`` is the cash received at time 0, ``[N]``.
@@ -41,10 +42,13 @@ class PositionMarks:
         return replace(self, cash_flow=paid, pays=(False, *[True] * (len(paid) - 1)))
 
 
-def mark_position(scenario: Scenario, paths: MarketPaths, dates: list[int]) -> PositionMarks:
-    """Value every leg on the market's dates and keep the decision ``dates``.
+def mark_position(
+    scenario: Scenario, paths: MarketPaths, dates: list[int], orders: Orders | None = None
+) -> PositionMarks:
+    """Value legs and orders on the market's dates and keep the decision ``dates``.
 
-    Cash flows that fall between decision dates are carried to the next one with interest.
+    An order is paid for, and in the mark, on the date it is dealt. Cash flows that fall between
+    decision dates are carried to the next one with interest.
     """
     shape = (len(dates), paths.spot.shape[1])
     sums = _Sums(paths.spot.new_zeros(shape), [False] * len(dates), len(paths.assets))
@@ -52,10 +56,13 @@ def mark_position(scenario: Scenario, paths: MarketPaths, dates: list[int]) -> P
         sums.bought = torch.zeros_like(sums.cash_flow)
     for leg in scenario.position.legs:
         _add(sums, scenario, leg, paths, dates)
+    alive = any(settlement(leg.claim, paths.times) is None for leg in scenario.position.legs)
+    if orders is not None:
+        alive |= _deal(sums, scenario, orders, paths, dates)
     price, gamma, vega, theta = sums.greeks
     premium = scenario.position.premium
     received = -price[0] if premium == "mark" else torch.full_like(price[0], premium)
-    if any(settlement(leg.claim, paths.times) is None for leg in scenario.position.legs):
+    if alive:
         sums.cash_flow[-1] += price[-1]
         price[-1] = 0.0
         sums.pays[-1] = True
@@ -91,6 +98,45 @@ class _Sums:
         terms = [price, *higher]
         pairs = zip(self.greeks, terms, strict=True)
         self.greeks = [a.add_(b) for a, b in pairs] if self.greeks else terms
+
+    def start(self, asset: int) -> None:
+        """Zeros to add to, where nothing has been added yet."""
+        if self.deltas[asset] is None:
+            self.deltas[asset] = torch.zeros_like(self.cash_flow)
+        if not self.greeks:
+            self.greeks = [torch.zeros_like(self.cash_flow) for _ in range(4)]
+
+
+def _deal(
+    sums: _Sums, scenario: Scenario, orders: Orders, paths: MarketPaths, dates: list[int]
+) -> bool:
+    """Add what clients trade, from the date it is dealt; whether any outlives the episode."""
+    flow, alive = orders.flow, False
+    sums.start(flow.asset)
+    delta = sums.deltas[flow.asset]
+    assert delta is not None
+    for j, (moneyness, tenor) in enumerate(orders.choices):
+        for row, date in enumerate(dates):
+            bought, sold = orders.bought[row, j], orders.sold[row, j]
+            dealt = bought + sold
+            if not dealt.any():
+                continue
+            option = listed(scenario, flow.option, (moneyness, tenor, flow.asset), paths, date)
+            net, expiry = bought - sold, option.expiry
+            greeks = option.greeks(scenario)
+            sums.cash_flow[row] += (flow.spread * dealt - net) * greeks[0][0]
+            sums.pays[row] = True
+            last = len(dates)
+            if expiry is not None:
+                last = _row(dates, date + expiry)
+                paid = net * option.payoff(expiry)
+                sums.cash_flow[last] += paid * _wait(scenario, paths, dates[last], date + expiry)
+                sums.pays[last] = True
+            kept = [other - date for other in dates[row:last]]
+            for total, greek in zip((sums.greeks[0], delta, *sums.greeks[1:]), greeks, strict=True):
+                total[row:last] += net * greek[kept]
+            alive |= expiry is None
+    return alive
 
 
 def _add(sums: _Sums, scenario: Scenario, leg: Leg, paths: MarketPaths, dates: list[int]) -> None:

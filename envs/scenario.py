@@ -12,18 +12,10 @@ from .calendar import Calendar
 from .constraints import Limits
 from .contract import Contract
 from .costs import Cost, total_cost
-from .frictions import (
-    Counterparty,
-    Crowd,
-    Execution,
-    Financing,
-    Impact,
-    ScheduledHalt,
-    WideningSpread,
-)
+from .frictions import Counterparty, Crowd, Execution, Financing, ScheduledHalt
+from .hedge import Hedge as Hedge
 from .instruments import (
     Basket,
-    Call,
     Claim,
     DeltaOne,
     Exchange,
@@ -31,11 +23,10 @@ from .instruments import (
     Future,
     Instrument,
     ListedOption,
+    OnTheRunOption,
     PathClaim,
     Position,
-    Put,
     RolledOption,
-    Underlying,
 )
 from .markets import Market
 from .namespace import SCALAR
@@ -46,37 +37,6 @@ from .pricing import Marking
 from .view import View
 
 BOUND_IN_SIZES = 2.0  # where a holding has no bound of its own
-
-
-class Hedge(Part):
-    """A hedge instrument with what trading it costs and what limits it.
-
-    ``borrow_fee`` is what being short costs, per year of its value; ``spread`` widens the costs on
-    some days.
-    """
-
-    instrument: Instrument
-    costs: Annotated[tuple[Cost, ...], Field(strict=False)] = ()
-    limits: Limits = Limits()
-    spread: WideningSpread | None = None
-    impact: Impact | None = None
-    borrow_fee: Annotated[float, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _frictions_fit(self) -> Hedge:
-        delta_one = isinstance(self.instrument, DeltaOne)
-        if self.impact is not None and self.impact.permanent and not delta_one:
-            raise ValueError(
-                "impact: permanent is the move of an asset's price: give it to its underlying or "
-                "future"
-            )
-        if self.spread is not None and self.spread.by_moneyness and delta_one:
-            raise ValueError("spread: by_moneyness is for options: leave it out")
-        if self.spread is not None and not self.costs:
-            raise ValueError("spread: it widens costs, and there are none: give some")
-        if self.borrow_fee and not isinstance(self.instrument, Underlying):
-            raise ValueError("borrow_fee: only an underlying is borrowed to be short: leave it out")
-        return self
 
 
 class Scenario(Part):
@@ -140,8 +100,9 @@ class Scenario(Part):
             self._check_maturity(key, claim)
         for i, hedge in enumerate(self.hedges):
             self._check_instrument(f"hedges.{i}", hedge.instrument)
+        self._check_flow()
         if isinstance(self.view.action, DiscreteAction):
-            self.view.action.table(len(self.hedges))
+            self.view.action.table(self.view.action.steered(self.contract))
         self.check_features(self.view)
         return self
 
@@ -239,11 +200,32 @@ class Scenario(Part):
 
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
-        if isinstance(instrument, RolledOption):
-            kind = Call if instrument.option == "call" else Put
-            self._check_marking(key, kind(strike=instrument.moneyness, asset=instrument.asset))
+        if isinstance(instrument, RolledOption | OnTheRunOption):
+            self._check_marking(key, instrument.claim)
         if isinstance(instrument, Future | RolledOption):
             self.calendar.check_rolls(f"{key}: tenor", instrument.tenor)
+        if isinstance(instrument, OnTheRunOption):
+            every = self.calendar.decide_every
+            self.calendar.check_listings(f"{key}: tenor", instrument.tenor, every)
+            if self.execution.delay:
+                raise ValueError(
+                    f"{key}: an order for the option on the run is dealt when another one is: set "
+                    "execution.delay to 0"
+                )
+
+    def _check_flow(self) -> None:
+        flow, key = self.position.flow, "position.flow"
+        if flow is None:
+            return
+        self._check_asset(key, flow.asset)
+        for claim in flow.claims:
+            self._check_marking(key, claim)
+        for tenor in flow.tenor:
+            self.calendar.check_listings(f"{key}: tenor", tenor, 1)
+        if self.moves_prices or self.counterparty is not None:
+            raise ValueError(
+                f"{key}: beside permanent impact or a counterparty that defaults: leave one out"
+            )
 
     def _check_marking(self, key: str, claim: Claim) -> None:
         reason = self.marking.refusal(claim, self.market)
@@ -268,11 +250,14 @@ class Scenario(Part):
             )
 
     def check_features(self, view: View) -> None:
-        """Refuse a view that asks for what the market does not expose.
+        """Refuse a view that asks for what the market does not expose, or steers what is not there.
 
         Raises:
-            ValueError: naming the feature and what the market has.
+            ValueError: naming the feature and what the market has, or the action map.
         """
+        reason = view.action.refusal(self.contract)
+        if reason is not None:
+            raise ValueError(f"view.action: {reason}")
         exposed = [*self.market.latents, *(["jump"] if self.market.jumps else [])]
         present = {
             "pending": ("an order under way", self.execution.delay > 0),
@@ -328,14 +313,31 @@ class Scenario(Part):
         return tuple(i for i in instruments if isinstance(i, DeltaOne))
 
     @property
+    def columns(self) -> tuple[Hedge, ...]:
+        """The hedge of each of the ledger's K instruments: on the run there is one a contract."""
+        return tuple(
+            hedge
+            for hedge, count in zip(self.hedges, self._contracts, strict=True)
+            for _ in range(count)
+        )
+
+    @property
+    def _contracts(self) -> tuple[int, ...]:
+        """How many instruments each hedge is to the ledger."""
+        dates = len(self.calendar.decisions)
+        return tuple(
+            dates if isinstance(hedge.instrument, OnTheRunOption) else 1 for hedge in self.hedges
+        )
+
+    @property
     def costs(self) -> tuple[tuple[Cost, ...], ...]:
         """The cost terms of each hedge instrument."""
-        return tuple(hedge.costs for hedge in self.hedges)
+        return tuple(hedge.costs for hedge in self.columns)
 
     @property
     def limits(self) -> tuple[Limits, ...]:
         """The limits of each hedge instrument, with finite bounds."""
-        return tuple(hedge.limits.bounded(self._reach) for hedge in self.hedges)
+        return tuple(hedge.limits.bounded(self._reach) for hedge in self.columns)
 
     @property
     def _reach(self) -> float:
@@ -347,7 +349,8 @@ class Scenario(Part):
         """The constants that scale the features and the rewards."""
         claims = [leg.claim for leg in self.position.legs if not leg.claim.reach]
         struck = [(c.strike, c.maturity) for c in claims if hasattr(c, "strike")]
-        instruments = [hedge.instrument for hedge in self.hedges]
+        instruments = [hedge.instrument for hedge in self.columns]
+        options = len(self.hedges) - len(self.delta_ones)
         return Contract(
             spots=self.market.spots,
             strikes=tuple(strike for strike, _ in struck),
@@ -356,12 +359,13 @@ class Scenario(Part):
             volatility=self.market.volatility,
             horizon=self.calendar.horizon,
             steps=len(self.calendar.decisions),
-            options=len(self.hedges) - len(self.delta_ones),
+            options=sum(self._contracts[:options]),
+            listings=self._contracts[:options],
             assets=tuple(instrument.written_on for instrument in instruments),
             aversion=getattr(self.objective, "aversion", None),
             trade_cost=self._trade_cost,
             delay=self.execution.delay,
-            transient=tuple(0.0 if h.impact is None else h.impact.transient for h in self.hedges),
+            transient=tuple(0.0 if h.impact is None else h.impact.transient for h in self.columns),
         )
 
     @property

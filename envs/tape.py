@@ -20,8 +20,8 @@ from .nested import arrays, mapped
 At = int | tuple[Any, Any]  # a date, or (dates [n], columns [n]) when the clocks differ
 _DATED = (
     *("spot", "price", "arrival", "mark", "cash_flow", "growth", "carry", "delta", "option_delta"),
-    *("gamma", "vega", "expected", "reference", "base", "aversion", "cost_level", "group"),
-    "frictions",
+    *("option_gamma", "option_vega", "gamma", "vega", "expected", "reference", "base"),
+    *("aversion", "cost_level", "group", "frictions"),
 )
 
 
@@ -76,6 +76,8 @@ class Tape:
     delta: tuple[X, ...]
     option_delta: tuple[X, ...]
     closes: tuple[int | None, ...]
+    option_gamma: tuple[X, ...]
+    option_vega: tuple[X, ...]
     gamma: X
     vega: X
     premium: X
@@ -85,6 +87,7 @@ class Tape:
     aversion: X | None  # one row for all dates, as the next two
     cost_level: X | None
     group: X | None
+    closed: tuple[tuple[X, ...], ...] | None = None  # which cannot be traded; null: none ever
     base: tuple[tuple[X, X], ...] | None = None  # what actions are built on (`base_edges`)
     frictions: FrictionPaths | None = None
     response: Responds | None = None  # where trades move the market
@@ -101,7 +104,6 @@ class Tape:
         """
         features = None if names is None else _frozen(episodes.features(names).cpu().numpy())
         tape = _lay_out(episodes.numpy(), _float64, features)
-        _frozen(tape.gamma), _frozen(tape.vega)
         return replace(tape, reference=_delta_hedged(tape)) if paired else tape
 
     @staticmethod
@@ -265,6 +267,12 @@ class Tape:
             return None
         return self.settled[at] if isinstance(at, int) else _by_path(self.settled, at[0])
 
+    def closed_at(self, at: At) -> tuple[X, ...] | None:
+        """Which instruments cannot be traded and stay as they are, null when all can."""
+        if self.closed is None:
+            return None
+        return self.closed[at] if isinstance(at, int) else _by_path(self.closed, at[0])
+
 
 def _on_dates(array: X, at: At) -> X:
     """Entries that all paths may share, ``[T, 1]``."""
@@ -339,8 +347,11 @@ def _lay_out(episodes: Episodes, convert: Any, features: X | None) -> Tape:
             for k, j in zip(options, closes, strict=True)
         ),
         closes=tuple(closes),
-        gamma=episodes.gamma,
-        vega=episodes.vega,
+        option_gamma=columns(episodes.hedge_gamma, options) or (),
+        option_vega=columns(episodes.hedge_vega, options) or (),
+        gamma=convert(episodes.gamma),
+        vega=convert(episodes.vega),
+        closed=episodes.closed,
         premium=convert(episodes.premium),
         features=features,
         expected=tuple(None if e is None else convert(e) for e in episodes.expected),

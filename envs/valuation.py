@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .instruments import AmericanPut, Claim, Path
+from .instruments import AmericanPut, Call, Claim, Path, Put
 from .markets import MarketPaths
 from .pricing import Greeks
 from .scenario import Scenario
@@ -59,3 +60,66 @@ def _maturity(claim: Claim, paths: MarketPaths) -> Tensor:
     """Years, ``[1 or N]``: within the episode that of the date itself, however it was rounded."""
     date = settlement(claim, paths.times)
     return paths.times.new_tensor([claim.maturity]) if date is None else paths.times[date]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An option listed along the way, whose strike is another on every path.
+
+    Prices are homogeneous in spot and strike, once the market's latents are in the same units: the
+    option is valued in units of the listing's spot, where its strike is the same on every path.
+
+    Attributes:
+        claim: the option in these units.
+        paths: the market's from the listing on, in these units.
+        unit: the spot at the listing, ``[N]``.
+    """
+
+    claim: Call | Put
+    paths: MarketPaths
+    unit: Tensor
+
+    def greeks(self, scenario: Scenario) -> list[Tensor]:
+        """Price, delta, gamma, vega and theta in money on every date from the listing on."""
+        found = value(scenario, self.claim, self.paths)[:5]
+        price, delta, gamma, vega, theta = (g.expand_as(self.paths.spot) for g in found)
+        return [price * self.unit, delta, gamma / self.unit, vega * self.unit, theta * self.unit]
+
+    @property
+    def expiry(self) -> int | None:
+        """The market date at which it pays, counted from its listing; null: after the end."""
+        return settlement(self.claim, self.paths.times)
+
+    def payoff(self, date: int) -> Tensor:
+        """What it pays ``[N]`` at its expiry, money."""
+        return payoff(self.claim, self.paths, date) * self.unit
+
+
+def listed(
+    scenario: Scenario,
+    option: Literal["call", "put"],
+    terms: tuple[float, float, int],
+    paths: MarketPaths,
+    date: int,
+) -> Listing:
+    """The option listed at a market date, its moneyness, tenor and asset being ``terms``."""
+    moneyness, tenor, asset = terms
+    unit = paths.assets[asset].spot[date]
+    scaled = _in_units(paths, asset, unit, slice(date, None))
+    market, since = scenario.market, paths.times[date] - paths.times[0]
+    driftless = unit * torch.exp(-market.drifts[asset] * since).to(unit.dtype)
+    scaled = replace(scaled, latents=market.in_units(scaled.latents, driftless))
+    kind = Call if option == "call" else Put
+    expiry = float(paths.times[date, 0]) + tenor
+    return Listing(kind(strike=moneyness, maturity=expiry, asset=asset), scaled, unit)
+
+
+def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:
+    """The paths from a date on, with an asset's prices in units of ``unit [N]``."""
+    first, *others = paths.at(rows).assets
+
+    def scaled(given: MarketPaths) -> MarketPaths:
+        return replace(given, spot=given.spot / unit, log_spot=given.log_spot - unit.log())
+
+    sections = [scaled(p) if j == asset else p for j, p in enumerate([first, *others])]
+    return replace(sections[0], others=tuple(sections[1:]))

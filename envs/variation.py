@@ -241,7 +241,7 @@ def _interleaved(parts: Sequence[Episodes], paths: int) -> Episodes:
     def joined(name: str) -> Any:
         values = [getattr(part, name) for part in parts]
         found = next((v for v in values if v is not None), None)
-        if found is None or name in ("contract", "settles", "relisted"):
+        if found is None or name in ("contract", "settles", "relisted", "closed"):
             return values[0]
         if name == "pays":
             return tuple(map(any, zip(*values, strict=True)))

@@ -109,6 +109,11 @@ def check_scenario(scenario: Scenario) -> None:
             f"scenario {scenario.name!r} is marked at a vol of its own: a backtest needs marking "
             "{kind: market-vol}, as in sp500-call"
         )
+    if scenario.position.flow is not None:
+        raise ValueError(
+            f"scenario {scenario.name!r} has client flow, whose options outlive a month: set "
+            "position.flow to null"
+        )
     claims = [leg.claim for leg in scenario.position.legs] + list(scenario.listed)
     if any(claim.maturity is not None for claim in claims):
         raise ValueError(

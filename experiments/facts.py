@@ -30,6 +30,8 @@ def facts(scenario: Scenario) -> Facts:
     """Terms with the lines that explain them; any kind of part is told by its own fields."""
     position, calendar, objective = scenario.position, scenario.calendar, scenario.objective
     legs = [f"{_number(leg.quantity, '+g')} {claim(leg.claim)}" for leg in position.legs]
+    if position.flow is not None:
+        legs.append(f"client flow: {part(position.flow)}")
     every = calendar.decide_every
     rhythm = "every step" if every == 1 else f"every {every} steps"
     end = "sold at cost" if scenario.liquidate else "counted at mid"

@@ -80,6 +80,11 @@ def without_position(scenario: Scenario) -> Scenario:
 
     Bounds and features keep their scale, so that a policy is trained on it as on any scenario.
     """
+    if scenario.position.flow is not None:
+        raise ValueError(
+            f"scenario {scenario.name!r} has client flow, which has no price at the start: set "
+            "position.flow to null"
+        )
     halves = [
         leg.model_copy(update={"quantity": sign * leg.quantity / 2})
         for leg in scenario.position.legs

@@ -200,7 +200,7 @@ def check_run(scenario: Scenario, settings: AgentSettings) -> None:
     check_fit(scenario, settings)
     view = view_of(scenario, settings)
     if isinstance(view.action, DiscreteAction):
-        view.action.table(len(scenario.hedges))
+        view.action.table(view.action.steered(scenario.contract))
     LearningProblem(scenario, view, NUMPY)
     dump_scenario(scenario)
 

@@ -25,6 +25,8 @@ def refusal_of_problem(scenario: Scenario) -> str | None:
 
 def _refusal_of_book(scenario: Scenario) -> str | None:
     """Why the book is none of European claims of the spot at the end; null where it is."""
+    if scenario.position.flow is not None:
+        return "position.flow: what clients will trade is not in the programme: set it to null"
     calendar = scenario.calendar
     near = 1e-6 * calendar.horizon / calendar.steps
     for i, leg in enumerate(scenario.position.legs):

@@ -5,9 +5,18 @@ from .asian import Asian, AsianCall, AsianPut
 from .barrier import BarrierCall, BarrierOption, BarrierPut
 from .books import butterfly, call_spread, put_spread, risk_reversal, straddle, strangle
 from .claim import Call, Claim, EuropeanOption, Path, Put
+from .client_flow import ClientFlow
 from .digital import Digital, DigitalCall, DigitalPut
 from .forward_start import ForwardStart, ForwardStartCall, ForwardStartPut
-from .instrument import DeltaOne, Future, Instrument, ListedOption, RolledOption, Underlying
+from .instrument import (
+    DeltaOne,
+    Future,
+    Instrument,
+    ListedOption,
+    OnTheRunOption,
+    RolledOption,
+    Underlying,
+)
 from .lookback import FloatingLookbackCall, FloatingLookbackPut, Lookback, LookbackCall, LookbackPut
 from .path_claim import PathClaim
 from .position import Leg, Position
@@ -28,6 +37,7 @@ __all__ = [
     "BasketPut",
     "Call",
     "Claim",
+    "ClientFlow",
     "DeltaOne",
     "Digital",
     "DigitalCall",
@@ -46,6 +56,7 @@ __all__ = [
     "Lookback",
     "LookbackCall",
     "LookbackPut",
+    "OnTheRunOption",
     "Path",
     "PathClaim",
     "Position",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..part import Kind
-from .claim import Claim
+from .claim import Call, Claim, Put
 
 Years = Annotated[float, Field(gt=0)]
 
@@ -84,3 +84,38 @@ class RolledOption(Instrument):
     def written_on(self) -> int:
         """The asset it is written on."""
         return self.asset
+
+    @property
+    def claim(self) -> Call | Put:
+        """In units of the spot at its listing, as if it matured with the episode."""
+        kind = Call if self.option == "call" else Put
+        return kind(strike=self.moneyness, asset=self.asset)
+
+
+class OnTheRunOption(Instrument):
+    """A new option is listed at every decision date, and what was bought before is kept.
+
+    Its strike is ``moneyness`` times the spot, its time to expiry ``tenor`` years. Only the newest
+    is traded; a holding of it stays until it expires, or the episode ends. To the ledger each
+    contract is an instrument of its own.
+    Source: Cao, Chen, Farghadani, Hull, Poulos, Wang and Yuan, "Gamma and vega hedging using deep
+    distributional reinforcement learning", 2023, section 4. Evidence:
+    tests/envs/test_on_the_run.py.
+    """
+
+    kind: Literal["on-the-run-option"] = "on-the-run-option"
+    option: Literal["call", "put"] = "call"
+    moneyness: Annotated[float, Field(gt=0)] = 1.0
+    tenor: Years
+    asset: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def written_on(self) -> int:
+        """The asset it is written on."""
+        return self.asset
+
+    @property
+    def claim(self) -> Call | Put:
+        """In units of the spot at its listing, as if it matured with the episode."""
+        kind = Call if self.option == "call" else Put
+        return kind(strike=self.moneyness, asset=self.asset)

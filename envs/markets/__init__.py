@@ -2,7 +2,7 @@
 
 from .bates import Bates
 from .bootstrap import Bootstrap
-from .correlated import Asset, CorrelatedGBM, CorrelatedMerton, JumpingAsset
+from .correlated import Asset, Breakdown, CorrelatedGBM, CorrelatedMerton, JumpingAsset
 from .fit import Fit
 from .garch import Garch
 from .gbm import GeometricBrownianMotion
@@ -20,6 +20,7 @@ __all__ = [
     "Asset",
     "Bates",
     "Bootstrap",
+    "Breakdown",
     "CorrelatedGBM",
     "CorrelatedMerton",
     "Fit",

@@ -43,19 +43,57 @@ class JumpingAsset(Asset):
     own_intensity: NonNegative = 0.0
 
 
+class Breakdown(Part):
+    """Diffusions that are correlated otherwise from a date on: ``correlation`` takes over for good.
+
+    The date is ``after`` years, or random: exponential, ``intensity`` a year. Each asset alone
+    moves as before. Nobody is told: marks know the market's first correlation only.
+    Source: Longin and Solnik, "Extreme Correlation of International Equity Markets", 2001, for
+    correlations that rise when it matters. Evidence: tests/envs/test_breakdown.py.
+    """
+
+    correlation: Correlation | Matrix
+    after: Positive | None = None
+    intensity: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_date(self) -> Breakdown:
+        if (self.after is None) == (self.intensity is None):
+            raise ValueError("breakdown needs a date: give after or intensity, one of them")
+        return self
+
+    def share(
+        self, clock: Tensor, paths: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
+        """The part of each step that lies after the date, ``[T, 1 or N]``."""
+        if self.intensity is None:
+            assert self.after is not None
+            date = torch.full((1, 1), self.after, dtype=dtype, device=generator.device)
+        else:
+            date = torch.empty((1, paths), dtype=dtype, device=generator.device)
+            date = date.exponential_(self.intensity, generator=generator)
+        passed = (clock - clock[:1]).to(dtype)
+        step = passed.diff(dim=0).clamp(min=torch.finfo(dtype).tiny)
+        return ((passed[1:] - date) / step).clamp(0, 1)
+
+
 class CorrelatedMarket(Market):
     """A assets whose diffusions are correlated: the market's own fields and those in ``others``.
 
-    ``correlation`` is one number for every pair, or the whole matrix ``[A][A]``.
+    ``correlation`` is one number for every pair, or the whole matrix ``[A][A]``; with a
+    ``breakdown`` another one takes over on the way.
     """
 
     sigma: Volatility = 0.2
     others: tuple[Asset, ...]
     correlation: Correlation | Matrix = 0.5
+    breakdown: Breakdown | None = None
 
     @model_validator(mode="after")
     def _correlations_fit(self) -> CorrelatedMarket:
         checked_matrix("correlation", self.correlation, self.assets)
+        if self.breakdown is not None:
+            checked_matrix("breakdown.correlation", self.breakdown.correlation, self.assets)
         return self
 
     @property
@@ -95,7 +133,10 @@ class CorrelatedMarket(Market):
 
     @property
     def correlation_matrix(self) -> tuple[tuple[float, ...], ...]:
-        """Of the assets' log-returns, jumps included, ``[A][A]``; 0 for one that stands still."""
+        """Of the assets' log-returns, jumps included, ``[A][A]``; 0 for one that stands still.
+
+        Before any breakdown.
+        """
         covariance, vols = self._covariance, self.volatilities
         return tuple(
             tuple(
@@ -135,9 +176,25 @@ class CorrelatedMarket(Market):
         root = dt.sqrt()
         matrix = checked_matrix("correlation", self.correlation, self.assets)
         increments = correlated_normals(matrix, (len(dt), paths), generator, dtype)
+        if self.breakdown is not None:
+            self._break_down(self.breakdown, increments, clock, generator)
         for z, drift, sigma in zip(increments, drifts, self.sigmas, strict=True):
             z.mul_(sigma * root).add_((drift - sigma**2 / 2) * dt)
         return increments
+
+    def _break_down(
+        self, broken: Breakdown, normals: list[Tensor], clock: Tensor, generator: torch.Generator
+    ) -> None:
+        """Turn normals ``[T, N]`` of each asset into the broken ones' after the date; exact.
+
+        Within a step that it falls into variances add up: ``sqrt(1 - f) Z + sqrt(f) Z'``.
+        """
+        shape, dtype = normals[0].shape, normals[0].dtype
+        matrix = checked_matrix("breakdown.correlation", broken.correlation, self.assets)
+        after = correlated_normals(matrix, shape, generator, dtype)
+        share = broken.share(clock, shape[1], generator, dtype)
+        for z, other in zip(normals, after, strict=True):
+            z.mul_((1 - share).sqrt()).add_(share.sqrt() * other)
 
 
 class CorrelatedGBM(CorrelatedMarket):

@@ -169,7 +169,10 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "maturity 0.0123 years falls between the dates 0.0109589 and 0.0136986: choose one",
     ),
     ({"position.legs.0.quantity": "0"}, "position.legs.0.quantity: a leg of quantity 0 is no leg"),
-    ({"position.legs": "[]"}, "position.legs: tuple should have at least 1 item"),
+    (
+        {"position.legs": "[]"},
+        "position: legs has no leg and there is no flow: list at least 1 leg",
+    ),
     ({"hedges": "[]"}, "hedges: tuple should have at least 1 item"),
     ({"hedges.0.costs.0.rate": "-1"}, "hedges.0.costs.0.rate -1: input should be greater than"),
     ({"calendar.steps": "0"}, "calendar.steps 0: input should be greater than or equal to 1"),
