@@ -12,7 +12,14 @@ from ..envs.hedger import Known
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
-from .rule_inputs import charges_a_fee, in_instrument, mean_step, several_assets, to_edge
+from .rule_inputs import (
+    charges_a_fee,
+    holds_the_asset,
+    in_instrument,
+    mean_step,
+    several_assets,
+    to_edge,
+)
 
 
 class DeltaHedge(Baseline):
@@ -43,7 +50,9 @@ class DeltaHedge(Baseline):
         return move
 
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
-        """Every n dates, or the move."""
+        """Every n dates, or the move; of the asset itself the delta never changes."""
+        if holds_the_asset(scenario):
+            return {}
         return {"every": (1, len(scenario.calendar.decisions)), "move": (0.1, 10.0)}
 
     def refusal(self, scenario: Scenario) -> str | None:

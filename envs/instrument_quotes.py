@@ -168,7 +168,7 @@ def _contract(
     """
     listing = dates[0]
     unit = paths.assets[instrument.asset].spot[listing]
-    scaled = _in_units(paths, instrument.asset, unit, slice(listing, None))
+    scaled = _in_units(paths, instrument.asset, unit, slice(listing, dates[-1] + 1))
     market, since = scenario.market, paths.times[listing] - paths.times[0]
     driftless = unit * torch.exp(-market.drifts[instrument.asset] * since).to(unit.dtype)
     scaled = replace(scaled, latents=market.in_units(scaled.latents, driftless))
@@ -182,7 +182,7 @@ def _contract(
 
 
 def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:
-    """The paths from a date on, with an asset's prices in units of ``unit [N]``."""
+    """The paths on some market dates, with an asset's prices in units of ``unit [N]``."""
     first, *others = paths.at(rows).assets
 
     def scaled(given: MarketPaths) -> MarketPaths:
