@@ -86,7 +86,8 @@ def _semi_quadratic(objective: SemiQuadratic, losses: Tensor) -> Tensor:
 
 @risk_of_quantiles.register
 def _shortfall(objective: Shortfall, losses: Tensor) -> Tensor:
-    return objective.pointwise(losses, (), TORCH).mean(-1)
+    each: Tensor = objective.pointwise(losses, (), TORCH)
+    return each.mean(-1)
 
 
 @risk_of_quantiles.register
