@@ -146,6 +146,7 @@ class ObpiHedge(PortfolioInsurance):
 class StopLossHedge(PortfolioInsurance):
     """Keeps the whole holding until V has fallen to the discounted floor, then sells it for good.
 
+    Once it is sold, V and the discounted floor grow alike, so that the cushion stays used up.
     Source: the stop-loss start-gain strategy without the start; Carr and Jarrow, "The stop-loss
     start-gain paradox and option valuation", 1990. Evidence:
     tests/baselines/test_portfolio_insurance.py.
@@ -154,12 +155,10 @@ class StopLossHedge(PortfolioInsurance):
     kind: Literal["stop-loss"] = "stop-loss"
 
     def holdings(self, known: Known, state: Any) -> tuple[X, Any]:
-        """``h = 0`` until ``C <= 0``, from then on the holding that leaves no delta."""
+        """``h = 0`` while ``C > 0``, else the holding that leaves no delta."""
         out = self.cushion(known) <= 0.0
-        if state is not None:
-            out = out | state
         sold = delta_one_only(known, known.neutral)
-        return known.ops.where(out[:, None], sold, 0.0 * sold), out
+        return known.ops.where(out[:, None], sold, 0.0 * sold), None
 
 
 def _cash_at_the_end(scenario: Scenario) -> float:
