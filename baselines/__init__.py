@@ -11,6 +11,8 @@ from .optimal import OptimalHedge
 from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
 from .option_hedges import DeltaGammaHedge, DeltaGammaVegaHedge, DeltaVegaHedge
 from .passive import NoHedge, StaticHedge
+from .portfolio_insurance import CppiHedge, ObpiHedge, StopLossHedge
+from .put_overlay import PutOverlayHedge
 from .static_options import StaticOptionsHedge
 from .super_replication import Bound, SuperReplicationHedge, super_replication
 from .tuning import TunedHedge, tuned, tuning_paths
@@ -23,6 +25,7 @@ __all__ = [
     "BandHedge",
     "Baseline",
     "Bound",
+    "CppiHedge",
     "DeltaGammaHedge",
     "DeltaGammaVegaHedge",
     "DeltaHedge",
@@ -34,10 +37,13 @@ __all__ = [
     "MinimumVarianceHedge",
     "NoHedge",
     "NoKnownOptimumError",
+    "ObpiHedge",
     "OptimalHedge",
     "Optimum",
+    "PutOverlayHedge",
     "StaticHedge",
     "StaticOptionsHedge",
+    "StopLossHedge",
     "SuperReplicationHedge",
     "TunedHedge",
     "VarianceOptimalHedge",

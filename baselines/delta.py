@@ -15,6 +15,7 @@ from .baseline import Baseline, delta_one_only
 from .rule_inputs import (
     charges_a_fee,
     flat_neutral,
+    holds_the_asset,
     in_instrument,
     mean_step,
     no_vanilla_book,
@@ -63,7 +64,9 @@ class DeltaHedge(Baseline):
         return move
 
     def ranges(self, scenario: Scenario) -> dict[str, tuple[float, float]]:
-        """Every n dates, or the move."""
+        """Every n dates, or the move; of the asset itself the delta never changes."""
+        if holds_the_asset(scenario):
+            return {}
         return {"every": (1, len(scenario.calendar.decisions)), "move": (0.1, 10.0)}
 
     def refusal(self, scenario: Scenario) -> str | None:

@@ -13,7 +13,7 @@ from ..envs.ledger import ordered_sum
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
 from .baseline import Baseline
-from .rule_inputs import aversions, time_left
+from .rule_inputs import aversions, no_option_held, time_left
 
 TINY = 1e-30  # a squared Greek below it is none; float32 holds it
 COLLINEAR = 1e-6  # of a matrix of trace 1, the determinant below which it has rank 1
@@ -82,6 +82,8 @@ class OptionHedge(Baseline):
                 "the scenario has no options: list one in hedges (listed-option or "
                 "rolled-option), or take delta"
             )
+        if no_option_held(scenario) is not None:
+            return no_option_held(scenario)
         claims, flow = [leg.claim for leg in scenario.position.legs], scenario.position.flow
         assets = {number for claim in claims for number in (claim.asset, claim.reach)}
         assets |= set() if flow is None else {flow.asset}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..envs.costs import FixedCost, PerUnitCost, ProportionalCost
 from ..envs.hedger import Known
-from ..envs.instruments import EuropeanOption, Leg
+from ..envs.instruments import EuropeanOption, Leg, PrepaidForward
 from ..envs.markets import GeometricBrownianMotion
 from ..envs.namespace import X
 from ..envs.objectives import Entropic, MeanVariance
@@ -79,6 +79,28 @@ def vol_beside_marks(scenario: Scenario) -> float | None:
         return None
     other = isinstance(marking, ConstantVolMarking) and marking.vol != market.sigma
     return market.sigma if other and market.sigma else None
+
+
+def holds_the_asset(scenario: Scenario) -> bool:
+    """Whether the position is nothing but the first asset itself, held long."""
+    return all(
+        isinstance(leg.claim, PrepaidForward) and leg.claim.asset == 0 and leg.quantity > 0
+        for leg in scenario.position.legs
+    )
+
+
+def no_option_held(scenario: Scenario) -> str | None:
+    """The refusal of a rule that hedges gamma or vega, where the position can have none."""
+    if not holds_the_asset(scenario):
+        return None
+    return "the position is the asset itself and has no gamma: take delta, static or band"
+
+
+def no_asset_held(scenario: Scenario) -> str | None:
+    """The refusal of a rule that protects a holding of the asset."""
+    if holds_the_asset(scenario):
+        return None
+    return "it protects a holding of the asset: make the position one of prepaid-forward, long"
 
 
 def proportional_rate(known: Known) -> float:

@@ -18,6 +18,7 @@ from .rule_inputs import (
     fixed_fee,
     in_instrument,
     no_aversion,
+    no_option_held,
     several_assets,
     time_left,
     to_edge,
@@ -61,8 +62,9 @@ class WhalleyWilmottHedge(Baseline):
         return (cls(),) if seen else ()
 
     def refusal(self, scenario: Scenario) -> str | None:
-        """For one asset, with an aversion."""
-        return several_assets(scenario) or no_aversion(scenario, self.aversion)
+        """For one asset, a position with gamma, and an aversion."""
+        unfit = several_assets(scenario) or no_option_held(scenario)
+        return unfit or no_aversion(scenario, self.aversion)
 
     def waits(self, scenario: Scenario) -> bool:
         """Under a fee: outside the band the holding goes to a narrower one."""

@@ -8,6 +8,7 @@ from .hedger import Hedger, Known
 from .presets import ScenarioError, dump_scenario, load_scenario, parse_scenario, preset_names
 from .rollout import Outcome, rollout
 from .scenario import Hedge, Scenario
+from .shortfall import Shortfall
 from .variation import Variation, draw
 from .vector_environment import HedgingVectorEnv
 from .view import View
@@ -24,6 +25,7 @@ __all__ = [
     "Outcome",
     "Scenario",
     "ScenarioError",
+    "Shortfall",
     "TradingDaysCalendar",
     "TradingHoursCalendar",
     "UniformCalendar",

@@ -273,6 +273,8 @@ def base_edges(rule: Rule, scenario: Scenario, episodes: Episodes) -> tuple[tupl
         ValueError: where the rule does not fit the scenario.
     """
     reason = rule.refusal(scenario)
+    if rule.sees_pnl:
+        reason = "its holdings depend on the P&L, which a base is not shown: take another rule"
     if reason is not None:
         raise ValueError(f"base {rule.name!r}: {reason}")
     tape, desk = Tape.of(episodes), Desk(scenario, NUMPY)

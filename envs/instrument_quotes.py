@@ -165,7 +165,8 @@ def _contract(
     scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
 ) -> list[Tensor]:
     """Price, delta, gamma and vega of the option listed at the first of some market dates."""
-    listing = listed(scenario, instrument.option, _terms(instrument), paths, dates[0])
+    terms = _terms(instrument)
+    listing = listed(scenario, instrument.option, terms, paths, dates[0], until=dates[-1])
     rows = [date - dates[0] for date in dates]
     return [greek[rows] for greek in listing.greeks(scenario)[:4]]
 

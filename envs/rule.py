@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from .namespace import X
 from .part import Kind
@@ -14,6 +14,8 @@ class Rule(Kind):
 
     They register themselves, so that here a description may name one without knowing any.
     """
+
+    sees_pnl: ClassVar[bool] = False  # whether its holdings depend on the P&L so far
 
     @property
     @abstractmethod

@@ -26,6 +26,7 @@ from .instruments import (
     OnTheRunOption,
     PathClaim,
     Position,
+    PrepaidForward,
     RolledOption,
 )
 from .markets import Market
@@ -384,7 +385,8 @@ class Scenario(Part):
         if view.features is not None:
             chosen = list(view.features)
         else:
-            chosen = ["time_left", "moneyness", "delta", "gamma"]
+            held = all(isinstance(leg.claim, PrepaidForward) for leg in self.position.legs)
+            chosen = ["time_left", *(["log_spot"] if held else ["moneyness", "delta", "gamma"])]
             chosen += [] if self.marking_is_constant else ["vol"]
             chosen += [] if self.calendar.fixed else ["step_length"]
             chosen += ["other_spots", "other_deltas"] if len(self.market.spots) > 1 else []

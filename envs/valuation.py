@@ -101,11 +101,15 @@ def listed(
     terms: tuple[float, float, int],
     paths: MarketPaths,
     date: int,
+    until: int | None = None,
 ) -> Listing:
-    """The option listed at a market date, its moneyness, tenor and asset being ``terms``."""
+    """The option listed at a market date, its moneyness, tenor and asset being ``terms``.
+
+    It is followed ``until`` a market date; null: to the end.
+    """
     moneyness, tenor, asset = terms
     unit = paths.assets[asset].spot[date]
-    scaled = _in_units(paths, asset, unit, slice(date, None))
+    scaled = _in_units(paths, asset, unit, slice(date, None if until is None else until + 1))
     market, since = scenario.market, paths.times[date] - paths.times[0]
     driftless = unit * torch.exp(-market.drifts[asset] * since).to(unit.dtype)
     scaled = replace(scaled, latents=market.in_units(scaled.latents, driftless))

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
 from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
-from ..envs.objectives import CVaR, VaR
+from ..envs.namespace import NUMPY
+from ..envs.objectives import CVaR, Objective, VaR
+from ..envs.shortfall import Shortfall
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import Tape
 from . import statistics
@@ -44,6 +46,9 @@ class HedgerResult:
         gap_closed: (delta's risk - risk) / (delta's risk - the optimum's), on the same paths; null
             unless a proven optimum is among the hedgers and told apart from delta.
         pnl: of every path.
+        below_floor: the share of paths that lose more than the objective's threshold.
+        shortfall: E[max(L - threshold, 0)], money: how far below the floor, on average over all
+            paths. Both are null where the objective is no `Shortfall`.
     """
 
     name: str
@@ -61,6 +66,8 @@ class HedgerResult:
     versus_delta: Estimate | None
     gap_closed: float | None
     pnl: NDArray[np.float64]
+    below_floor: Estimate | None = None
+    shortfall: Estimate | None = None
 
     def document(self) -> dict[str, Any]:
         """As plain data, the outer contract's shape plus an ``intervals`` entry."""
@@ -255,9 +262,20 @@ def summarise(
                     (objective.risk(-delta) - objective.risk(losses)) / room if room > 0 else None
                 ),
                 pnl=pnl,
+                **_floor(objective, losses),
             )
         )
     return tuple(results)
+
+
+def _floor(objective: Objective, losses: NDArray[np.float64]) -> dict[str, Estimate]:
+    """How often and how far losses go beyond the threshold, where the objective has one."""
+    if not isinstance(objective, Shortfall):
+        return {}
+    return {
+        "below_floor": statistics.proportion(losses > objective.threshold),
+        "shortfall": statistics.mean(objective.beyond(losses, NUMPY)),
+    }
 
 
 def _room(scenario: Scenario, by_name: dict[str, Samples]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from ..envs import Hedger, Scenario, rollout
 from ..envs.objectives import Quadratic, RootMeanSquare, VaR
 from ..envs.sample import Losses
+from ..envs.shortfall import Shortfall
 from . import statistics
 from .evaluation import BLOCK, evaluation_block
 from .statistics import Estimate
@@ -47,12 +48,13 @@ def indifference_price(
         seed: of these paths.
 
     Raises:
-        ValueError: for a risk that no premium makes even (semi-quadratic, VaR), and without
-            ``alone`` where trading may earn something by itself.
+        ValueError: for a risk that no premium makes even (semi-quadratic, shortfall, VaR), and
+            without ``alone`` where trading may earn something by itself.
     """
     objective = scenario.objective
     best_without = isinstance(objective, RootMeanSquare)
-    if isinstance(objective, VaR) or (best_without and not isinstance(objective, Quadratic)):
+    unsuited = best_without and not isinstance(objective, Quadratic)
+    if unsuited or isinstance(objective, VaR | Shortfall):
         raise ValueError(
             f"objective {objective.label}: it has no indifference price: choose entropic, cvar, "
             "mean-std, mean-variance, expectile or quadratic"

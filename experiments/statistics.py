@@ -50,6 +50,23 @@ def mean(values: npt.ArrayLike) -> Estimate:
     return Estimate(centre, centre - half, centre + half)
 
 
+def proportion(hits: npt.NDArray[np.bool_]) -> Estimate:
+    """The share of paths [N] that are true, with Wilson's interval: honest at 0 of N too.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927. Evidence:
+    tests/experiments/test_statistics.py.
+
+    Raises:
+        ValueError: if there are none, or not one-dimensional.
+    """
+    n, share = len(checked(hits)), float(hits.mean())
+    z = float(special.ndtri(0.5 + 0.5 * CONFIDENCE))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    # At 0 of N and at N of N the ends are exact, and rounding must not move them past the share.
+    return Estimate(share, min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share))
+
+
 def std(values: Losses) -> Estimate:
     """The population standard deviation of values [N]; its error is that of the fourth moment.
 

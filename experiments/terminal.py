@@ -60,6 +60,8 @@ _COLUMNS: dict[str, Callable[[HedgerResult, int], str]] = {
     "95 % ": lambda r, n: "" if r.versus_delta is None else _interval(r.versus_delta, n, "+"),
     "gap": lambda r, n: "" if r.gap_closed is None else f"{100 * r.gap_closed:.1f} %",
     "in breach": lambda r, n: "" if r.breach is None else f"{r.breach.value:.1f}",
+    "below": lambda r, n: "" if r.below_floor is None else f"{100 * r.below_floor.value:.2f} %",
+    "shortfall": lambda r, n: "" if r.shortfall is None else f"{r.shortfall.value:.{n}f}",
     "cost": lambda r, n: f"{r.cost.value:.{n}f}",
     "std": lambda r, n: f"{r.std.value:.{n}f}",
     "CVaR 95": lambda r, n: f"{r.cvar_95.value:.{n}f}",
@@ -74,7 +76,8 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
     results = sorted(evaluation.hedgers, key=lambda each: each.risk.value)
     known = any(each.gap_closed is not None for each in results)
     ranged = evaluation.scenario.delta_range is not None
-    shown = {"gap": known, "in breach": ranged}
+    floor = any(each.below_floor is not None for each in results)
+    shown = {"gap": known, "in breach": ranged, "below": floor, "shortfall": floor}
     columns = [name for name in _COLUMNS if shown.get(name, True)]
     lines: list[str] = []
     for count in range(len(columns), 3, -1):
@@ -91,6 +94,8 @@ def evaluation_table(evaluation: Evaluation, title: str, width: int | None = Non
         notes.append(
             "in breach: decision dates at which the delta is outside the scenario's range."
         )
+    if floor:
+        notes.append("below: how often it loses more than the threshold; shortfall: by how much.")
     if evaluation.tuned:
         notes.append(f"chosen on paths of their own: {', '.join(evaluation.tuned)}.")
     notes += [f"{each.name}: {each.risk.warning}." for each in results if each.risk.warning]

@@ -8,6 +8,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
+from ...envs.namespace import TORCH
 from ...envs.objectives import (
     CVaR,
     Entropic,
@@ -20,6 +21,7 @@ from ...envs.objectives import (
     VaR,
 )
 from ...envs.sample import rank
+from ...envs.shortfall import Shortfall
 
 LEAST_SQUARE = 1e-24  # money squared: keeps the slope of a root finite at 0
 
@@ -36,7 +38,7 @@ def risk_of_quantiles(objective: Objective, losses: Tensor) -> Tensor:
     """
     raise ValueError(
         f"{objective.label} has no formula in quantiles: take cvar, var, mean-std, mean-variance, "
-        "entropic, expectile, quadratic or semi-quadratic, or train ppo"
+        "entropic, expectile, quadratic, semi-quadratic or shortfall, or train ppo"
     )
 
 
@@ -80,6 +82,12 @@ def _quadratic(objective: Quadratic, losses: Tensor) -> Tensor:
 def _semi_quadratic(objective: SemiQuadratic, losses: Tensor) -> Tensor:
     shortfall = losses.clamp(min=0.0)
     return _root((shortfall * shortfall).mean(-1))
+
+
+@risk_of_quantiles.register
+def _shortfall(objective: Shortfall, losses: Tensor) -> Tensor:
+    each: Tensor = objective.pointwise(losses, (), TORCH)
+    return each.mean(-1)
 
 
 @risk_of_quantiles.register

@@ -21,6 +21,7 @@ from deephedge.envs.objectives import (
     SemiQuadratic,
     VaR,
 )
+from deephedge.envs.shortfall import Shortfall
 
 OBJECTIVES: list[Objective] = [
     Entropic(aversion=0.4),
@@ -36,6 +37,7 @@ OBJECTIVES: list[Objective] = [
     SemiQuadratic(),
     Expectile(level=0.9),
     Expectile(level=0.501),
+    Shortfall(threshold=1.5, weight=4.0),
 ]
 
 

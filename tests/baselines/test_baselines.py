@@ -60,6 +60,7 @@ def test_holdings_are_the_formulas(preset: str) -> None:
     episodes = episodes_of(scenario)
     deltas = episodes.numpy().delta
     wide = 0.3 * sum(abs(leg.quantity) for leg in scenario.position.legs)
+    least, most = scenario.limits[-1].lower or 0.0, scenario.limits[-1].upper or 0.0
     underlying = {baseline.name: held(scenario, episodes, baseline) for baseline in EVERY_BASELINE}
     for name, holding in underlying.items():
         assert not holding[..., :-1].any(), name
@@ -72,6 +73,7 @@ def test_holdings_are_the_formulas(preset: str) -> None:
                 inside = neutral - wide
             elif inside > neutral + wide:
                 inside = neutral + wide
+            inside = min(max(inside, least), most)
             expected = {
                 "none": 0.0,
                 "static": -deltas[0, path],
@@ -80,7 +82,8 @@ def test_holdings_are_the_formulas(preset: str) -> None:
                 "band:width=0.3": inside,
             }
             for name, value in expected.items():
-                assert underlying[name][t, path, -1] == value, (name, t)
+                held_within = min(max(value, least), most)
+                assert underlying[name][t, path, -1] == held_within, (name, t)
 
 
 def test_the_band_trades_only_when_outside_and_then_to_the_edge() -> None:

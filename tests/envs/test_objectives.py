@@ -21,11 +21,13 @@ from deephedge.envs.objectives import (
     MeanVariance,
     Objective,
     Quadratic,
+    RootMeanSquare,
     SemiQuadratic,
     VaR,
 )
 from deephedge.envs.part import Part
 from deephedge.envs.sample import Losses
+from deephedge.envs.shortfall import Shortfall
 
 MONOTONE, CONVEX, CASH, HOMOGENEOUS = "monotone", "convex", "cash-invariant", "homogeneous"
 LAWS: dict[Objective, set[str]] = {
@@ -37,6 +39,7 @@ LAWS: dict[Objective, set[str]] = {
     SemiQuadratic(): {MONOTONE, CONVEX, HOMOGENEOUS},
     Expectile(level=0.9): {MONOTONE, CONVEX, CASH, HOMOGENEOUS},
     VaR(level=0.93): {MONOTONE, CASH, HOMOGENEOUS},
+    Shortfall(threshold=2.0, weight=3.0): {MONOTONE, CONVEX},
 }
 ALL = list(LAWS)
 TRAINABLE = [objective for objective in ALL if objective.trainable]
@@ -92,6 +95,8 @@ def test_values_by_hand() -> None:
     losses = np.array([4.0, -2.0, 1.0, 3.0, -1.0])  # mean 1, variance 26 / 5
     assert MeanStd(weight=2.0).risk(losses) == pytest.approx(1.0 + 2.0 * math.sqrt(5.2))
     assert MeanVariance(aversion=0.5).risk(losses) == pytest.approx(1.0 + 0.25 * 5.2)
+    # 4 and 3 are 1.5 and 0.5 beyond 2.5
+    assert Shortfall(threshold=2.5, weight=10.0).risk(losses) == pytest.approx(1.0 + 10 * 2.0 / 5)
     assert Quadratic().risk(losses) == pytest.approx(math.sqrt(31 / 5))
     assert SemiQuadratic().risk(losses) == pytest.approx(math.sqrt(26 / 5))
     assert VaR(level=0.6).risk(losses) == 1.0  # 3 of 5 losses are at most 1
@@ -140,7 +145,8 @@ def test_mean_pointwise_loss_at_its_theta_is_the_risk(objective: Objective) -> N
     losses = losses_of(3, n=500)
     mean = objective.pointwise(losses, objective.theta(losses), NUMPY).mean()
     risk = objective.risk(losses)
-    assert mean == pytest.approx(risk if objective.has_theta else risk**2, rel=1e-12)
+    rooted = isinstance(objective, RootMeanSquare)
+    assert mean == pytest.approx(risk**2 if rooted else risk, rel=1e-12)
 
 
 @pytest.mark.parametrize("level", [0.51, 0.9, 0.999])
@@ -319,6 +325,13 @@ def test_a_thin_tail_is_noticed() -> None:
     assert "4 of 99" in str(objective.caution(losses_of(15, n=99)))
 
 
+def test_few_paths_below_the_floor_are_noticed() -> None:
+    objective = Shortfall(threshold=1.0, weight=2.0)
+    assert objective.caution(np.zeros(99)) is None  # none falls below it
+    assert objective.caution(np.append(np.zeros(99), np.full(5, 2.0))) is None
+    assert "4 of 103" in str(objective.caution(np.append(np.zeros(99), np.full(4, 2.0))))
+
+
 def test_var_cannot_be_trained_on() -> None:
     assert not VaR(level=0.9).trainable
     with pytest.raises(ValueError, match=r"cvar, level: 0\.9"):
@@ -358,6 +371,7 @@ def test_survives_the_tagged_union(objective: Objective) -> None:
         {"kind": "mean-variance", "aversion": -1.0},
         {"kind": "expectile", "level": 0.5},
         {"kind": "var", "level": 0.0},
+        {"kind": "shortfall", "threshold": 20.0, "weight": 0.0},
         {"kind": "quadratic", "level": 0.5},
         {"kind": "entropy", "aversion": 1.0},
     ],
@@ -378,5 +392,6 @@ def test_labels() -> None:
         "semi-quadratic risk",
         "expectile 90 %",
         "VaR 93 %",
+        "mean + 3 shortfall beyond 2",
     ]
     assert CVaR(level=0.975).label == "CVaR 97.5 %"

@@ -18,6 +18,7 @@ from deephedge.envs.objectives import (
     MeanVariance,
     Objective,
     Quadratic,
+    RootMeanSquare,
     SemiQuadratic,
     VaR,
 )
@@ -31,6 +32,7 @@ from deephedge.envs.rewards import (
     TelescopedReward,
 )
 from deephedge.envs.sample import Losses
+from deephedge.envs.shortfall import Shortfall
 
 OBJECTIVES: list[Objective] = [
     Entropic(aversion=0.5),
@@ -40,6 +42,7 @@ OBJECTIVES: list[Objective] = [
     Quadratic(),
     SemiQuadratic(),
     Expectile(level=0.9),
+    Shortfall(threshold=0.5, weight=4.0),
 ]
 REWARDS: list[Reward] = [
     TelescopedReward(),
@@ -88,7 +91,9 @@ def test_telescoped_sums_to_the_terminal_objective(objective: Objective) -> None
     end = objective.pointwise(losses, theta, NUMPY)
     np.testing.assert_allclose(total, start - end, rtol=1e-11, atol=1e-11)
     risk = objective.risk(losses)
-    assert np.mean(total) == pytest.approx(start - (risk if objective.has_theta else risk**2))
+    assert np.mean(total) == pytest.approx(
+        start - (risk**2 if isinstance(objective, RootMeanSquare) else risk)
+    )
 
 
 def test_telescoped_entropic_is_dense_and_cvar_is_not() -> None:

@@ -20,6 +20,7 @@ from deephedge.baselines import (
     OptimalHedge,
     StaticHedge,
     TunedHedge,
+    parse_baseline,
 )
 from deephedge.envs import Episodes, Hedger, Known, load_scenario, parse_scenario, rollout
 from deephedge.experiments import evaluation
@@ -183,10 +184,11 @@ DOCUMENT = {"scenario", "paths", "seed", "objective", "hedgers", "tuned"}
 HEDGER = {
     *("name", "risk", "mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover"),
     *("trades", "breach", "effectiveness", "gap_closed", "versus_delta", "intervals", "warning"),
+    *("below_floor", "shortfall"),
 }
 WITH_INTERVAL = {
     *("mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover", "trades"),
-    *("breach", "effectiveness"),
+    *("breach", "effectiveness", "below_floor", "shortfall"),
 }
 
 
@@ -204,6 +206,7 @@ def test_the_document_is_the_contract(paths: int) -> None:
         assert set(each) == HEDGER
         assert set(each["risk"]) == {"value", "low", "high"}
         assert each["gap_closed"] is None  # no optimum is known
+        assert each["below_floor"] is each["shortfall"] is None  # the objective has no floor
         assert set(each["intervals"]) == WITH_INTERVAL
         assert each["breach"] is None  # no range is set
         for name, ends in each["intervals"].items():
@@ -309,3 +312,19 @@ def test_an_optimum_that_is_not_proven_closes_no_gap() -> None:
     result = evaluate(load_scenario("short-call", changes), [OptimalHedge()], 2_000)
     assert result.result("optimal").risk.value < result.result("delta").risk.value
     assert [each.gap_closed for each in result.hedgers] == [None] * 3
+
+
+def test_a_floor_is_reported_with_how_often_and_how_far_wealth_falls_below_it() -> None:
+    scenario = load_scenario("portfolio-insurance")
+    result = evaluate(scenario, [parse_baseline("cppi")], 2000, seed=3)
+    document = {each["name"]: each for each in json.loads(json.dumps(result.document()))["hedgers"]}
+    for each in result.hedgers:
+        wealth = 100 * math.exp(0.02) + each.pnl
+        often, far = np.mean(wealth < 80), np.maximum(80 - wealth, 0).mean()
+        shown = document[each.name]
+        assert shown["below_floor"] == often and shown["shortfall"] == pytest.approx(far, abs=1e-12)
+        assert each.risk.value == pytest.approx(10 * far - each.mean.value, abs=1e-9)
+        low, high = shown["intervals"]["below_floor"]
+        assert low <= often <= high and high > 0
+    assert document["none"]["below_floor"] > document["cppi"]["below_floor"] > 0
+    assert document["delta"]["below_floor"] == 0

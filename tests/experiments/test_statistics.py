@@ -131,6 +131,21 @@ def test_mean_is_students() -> None:
     assert ends(estimate) == pytest.approx((3.5, low, high))
 
 
+@pytest.mark.parametrize(("hits", "n"), [(0, 50), (3, 50), (25, 50), (50, 50)])
+def test_a_proportion_has_the_interval_in_which_a_score_test_accepts(hits: int, n: int) -> None:
+    found = statistics.proportion(np.arange(n) < hits)
+    assert found.value == hits / n and found.low is not None and found.high is not None
+    z = stats.norm.ppf(0.975)
+
+    def score(p: float) -> float:
+        return (hits / n - p) ** 2 - z**2 * p * (1 - p) / n
+
+    for end, edge in ((found.low, 0.0), (found.high, 1.0)):
+        assert score(end) == pytest.approx(0.0, abs=1e-12) or end == edge
+    assert found.low <= found.value <= found.high
+    assert found.low < found.high
+
+
 def test_intervals_of_symmetric_influence_are_the_normal_ones() -> None:
     losses = np.tile([-1.0, 1.0], 50)
     estimate = statistics.risk(MeanStd(weight=0.0), losses)

@@ -87,6 +87,16 @@ def test_columns_stand_under_their_headings(evaluated: Evaluation) -> None:
     assert all(line[end : end + 2] == "  " for line in lines[2:3] + lines[4:9])
 
 
+def test_a_floor_has_columns_of_its_own(evaluated: Evaluation) -> None:
+    assert "shortfall" not in evaluation_table(evaluated, "t", 150)
+    half, two = Estimate(0.5, 0.4, 0.6), Estimate(2.0, 1.0, 3.0)
+    floored = [replace(each, below_floor=half, shortfall=two) for each in evaluated.hedgers]
+    table = evaluation_table(replace(evaluated, hedgers=tuple(floored)), "t", 250)
+    for row in rows(table):
+        assert {"50.00 %", "2.0000"} <= {cell.strip() for cell in row}
+    assert "below: how often it loses more than the threshold; shortfall: by how much." in table
+
+
 def test_a_missing_interval_says_why(evaluated: Evaluation) -> None:
     warned = replace(
         evaluated.hedgers[0], risk=Estimate(1.0, None, None, "one path carries 13 % of it")
