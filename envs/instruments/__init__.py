@@ -4,7 +4,8 @@ from .american import AmericanPut
 from .asian import Asian, AsianCall, AsianPut
 from .barrier import BarrierCall, BarrierOption, BarrierPut
 from .books import butterfly, call_spread, put_spread, risk_reversal, straddle, strangle
-from .claim import Call, Claim, EuropeanOption, Path, Put
+from .claim import Call, CashFlows, Claim, EuropeanOption, Path, Put
+from .convertible_bond import ConvertibleBond
 from .digital import Digital, DigitalCall, DigitalPut
 from .forward_start import ForwardStart, ForwardStartCall, ForwardStartPut
 from .instrument import DeltaOne, Future, Instrument, ListedOption, RolledOption, Underlying
@@ -27,7 +28,9 @@ __all__ = [
     "BasketCall",
     "BasketPut",
     "Call",
+    "CashFlows",
     "Claim",
+    "ConvertibleBond",
     "DeltaOne",
     "Digital",
     "DigitalCall",

@@ -76,6 +76,7 @@ class MarketPaths:
             clock=None if self.clock is None else self.clock[rows],
             expected=None,
             others=tuple(other.at(rows) for other in self.others),
+            default=None if self.default is None else self.default[rows],
         )
 
 
