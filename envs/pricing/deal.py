@@ -40,9 +40,7 @@ def deal_option(claim: EuropeanOption, market: Deal, terms: Terms) -> Greeks:
     discounted = claim.strike * torch.exp(-rate * terms.tau)
     closed = torch.clamp(claim.sign * (offer - discounted), min=0)
     vol = terms.log_spot.new_full((1, 1), market.fallback_sigma)
-    broken = black_scholes(
-        fallback.log(), claim.strike, terms.tau, vol, sign=claim.sign, rate=rate
-    )
+    broken = black_scholes(fallback.log(), claim.strike, terms.tau, vol, sign=claim.sign, rate=rate)
     width = offer - fallback
     slope = (closed - broken.price) / torch.where(width == 0, 1.0, width)
     slope = slope.clamp(min(claim.sign, 0), max(claim.sign, 0))

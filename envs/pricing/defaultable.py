@@ -18,7 +18,6 @@ from .terms import Terms
 NODES = 16  # of a quadrature over the time of the default
 
 
-
 def convertible_bond(
     claim: ConvertibleBond, terms: Terms, hazard: float = 0.0, drop: float = 1.0
 ) -> Greeks:
@@ -117,7 +116,7 @@ def defaultable_option(claim: EuropeanOption, market: Defaultable, terms: Terms)
 
 
 def credit_delta(claim: ConvertibleBond, market: Defaultable, terms: Terms) -> Tensor:
-    """dV / dh ``[T+1, N]``, h the hazard that is priced; by a central difference of 1 per mille.
+    """The slope in the hazard that is priced ``[T+1, N]``; by a central difference of 1 per mille.
 
     Evidence: tests/envs/test_convertible_bond.py (the slope of the closed form).
     """

@@ -91,7 +91,7 @@ def no_model_price(claim: Claim, market: Market) -> str:
         )
     if isinstance(market, Deal) and isinstance(claim, EuropeanOption):
         return (
-            f"{type(claim).__name__} on a target has a price in a cash deal (ratio 0), and from its "
+            f"{type(claim).__name__} on a target has a price in cash deals (ratio 0), from their "
             f"closing on ({market.closing:g} years): list it so, or set marking to black-scholes"
         )
     return (
