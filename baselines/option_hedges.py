@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..envs.costs import total_cost
 from ..envs.hedger import Known, stack
+from ..envs.instruments import PrepaidForward
 from ..envs.ledger import ordered_sum
 from ..envs.namespace import X
 from ..envs.scenario import Scenario
@@ -72,6 +73,8 @@ class OptionHedge(Baseline):
                 "rolled-option), or take delta"
             )
         claims = [leg.claim for leg in scenario.position.legs]
+        if all(isinstance(claim, PrepaidForward) for claim in claims):
+            return "shares have no gamma or vega that options could neutralise: take static-options"
         assets = {number for claim in claims for number in (claim.asset, claim.reach)}
         assets.update(contract.assets[: contract.options])
         if len(assets) > 1:

@@ -204,7 +204,7 @@ class Deal(Market):
         return float(self._probability(x, left, drift))
 
     def _probability(self, x: Tensor, left: Tensor, drift: float | Tensor = 0.0) -> Tensor:
-        """The chance q at X = ``x`` with ``left`` years to go, with a ``drift`` of X until closing."""
+        """The chance q at X = ``x``, ``left`` years from closing, X with ``drift`` until then."""
         reached: Tensor = torch.special.ndtr((x + drift * left) / (left.sqrt() + _TINY))
         return torch.exp(-self.hazard * left) * reached
 
