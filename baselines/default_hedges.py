@@ -49,8 +49,8 @@ class JumpToDefaultHedge(Baseline):
     the one with the least variance over the next instant, `LocalRiskHedge` for a default. The
     hazard is the real one. Source: Foellmer and Schweizer, "Hedging of contingent claims under
     incomplete information", 1991, for the weights; Bielecki, Jeanblanc and Rutkowski, "Hedging of
-    Credit Derivatives in Models with Totally Unexpected Default", 2006, for the two risks. Evidence:
-    tests/baselines/test_default_hedges.py (least variance of a short step, by regression).
+    Credit Derivatives in Models with Totally Unexpected Default", 2006, for the two risks.
+    Evidence: tests/baselines/test_default_hedges.py (least variance of a short step).
     """
 
     kind: Literal["jump-to-default"] = "jump-to-default"

@@ -17,6 +17,8 @@ from ..envs.scenario import Scenario
 from .baseline import Baseline, delta_one_only
 from .rule_inputs import as_known, as_tensor
 
+SURE = 1e-6  # a chance below it is none: what is left of the spread is below rounding
+
 Share = Annotated[float, Field(gt=0)]
 
 
@@ -67,8 +69,9 @@ class KellySize(Baseline):
         gain, loss = offer * grown - spot, spot - fallback * grown
         p = self._own(market, q, (market.closing - years).clamp(min=0))
         wealth = (as_tensor(known.wealth) + capital).clamp(min=0)
-        open_ = (gain > 0) & (loss > 0)
-        units = torch.where(open_, p / loss.clamp(min=1e-9) - (1 - p) / gain.clamp(min=1e-9), 0.0)
+        undecided = (q > SURE) & (q < 1 - SURE) & (gain > 0) & (loss > 0)
+        units = p / loss.clamp(min=SURE * SURE) - (1 - p) / gain.clamp(min=SURE * SURE)
+        units = torch.where(undecided, units, 0.0)
         held = -as_tensor(known.delta) + self.fraction * wealth * units
         columns = 0.0 * known.neutral
         columns[:, 0] = as_known(known, held)
@@ -78,15 +81,16 @@ class KellySize(Baseline):
         """The own probability where the implied one is ``q``, with ``left`` years to go."""
         drift = market.premium
         if self.probability is not None:
-            alive = math.exp(-market.hazard * market.closing)
+            survives = math.exp(-market.hazard * market.closing)
             own, implied = (
-                float(special.ndtri(min(p / alive, 1 - 1e-12)))
+                float(special.ndtri(min(p / survives, 1 - 1e-12)))
                 for p in (self.probability, market.implied_probability)
             )
             drift = (own - implied) / math.sqrt(market.closing)
         alive = torch.exp(-market.hazard * left)
-        x = torch.special.ndtri((q / alive).clamp(1e-12, 1 - 1e-7))
-        return alive * torch.special.ndtr(x + drift * left.sqrt())
+        x = torch.special.ndtri((q / alive).clamp(SURE * SURE, 1 - SURE))
+        reached: torch.Tensor = torch.special.ndtr(x + drift * left.sqrt())
+        return alive * reached
 
 
 class ProtectivePut(Baseline):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -67,8 +67,9 @@ def convertible_bond(
     strike = max(fixed / kept, SURVIVES)
     for node, weight in _nodes():
         part = call(strike, tau * node**2)
-        total = _sum(total, _scaled(2 * node * weight * hazard * kept * tau, part), theta=False)
-    return total._replace(theta=total.theta - hazard * kept * call(strike, tau).price)
+        total = _sum(total, _scaled(2 * node * weight * hazard * kept * tau, part))
+    # The nodes move with tau; the integral's slope is its integrand at the end.
+    return total._replace(theta=theta - hazard * kept * call(strike, tau).price)
 
 
 def defaultable_option(claim: EuropeanOption, market: Defaultable, terms: Terms) -> Greeks:
@@ -111,8 +112,8 @@ def defaultable_option(claim: EuropeanOption, market: Defaultable, terms: Terms)
     default = terms.own.default
     if default is None:
         return total
-    pairs = zip(after[:5], total[:5], strict=True)
-    return Greeks(*(torch.where(default, a, b) for a, b in pairs))
+    gone, alive = default.to(tau.dtype), (~default).to(tau.dtype)
+    return _sum(_scaled(gone, after), _scaled(alive, total))
 
 
 def credit_delta(claim: ConvertibleBond, market: Defaultable, terms: Terms) -> Tensor:
@@ -140,10 +141,11 @@ def _nodes() -> Iterator[tuple[float, float]]:
     return zip(((x + 1) / 2).tolist(), (weight / 2).tolist(), strict=True)
 
 
-def _scaled(by: float | Tensor, greeks: Greeks) -> Greeks:
-    return Greeks(*(by * part for part in greeks[:5]))
+def _scaled(by: float | Tensor, g: Greeks) -> Greeks:
+    return Greeks(by * g.price, by * g.delta, by * g.gamma, by * g.vega, by * g.theta)
 
 
-def _sum(a: Greeks, b: Sequence[Tensor], *, theta: bool = True) -> Greeks:
-    total = [x + y for x, y in zip(a[:5], b[:5], strict=True)]
-    return Greeks(*total[:4], theta=total[4] if theta else a.theta)
+def _sum(a: Greeks, b: Greeks) -> Greeks:
+    return Greeks(
+        a.price + b.price, a.delta + b.delta, a.gamma + b.gamma, a.vega + b.vega, a.theta + b.theta
+    )
