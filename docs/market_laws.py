@@ -360,10 +360,6 @@ def deal(market: Deal) -> Case:
     expected: Expected = {
         "mean of the price": (p * paid + (1 - p) * left, lambda p: p.spot[-1]),
         "deals that close": (p, lambda p: p.latents["probability"][-1]),
-        "deals called off": (
-            -math.expm1(-market.hazard * market.closing),
-            lambda p: (p.jump != 0).any(dim=0).double(),
-        ),
     }
     return Case(market, lambda _: expected)
 
