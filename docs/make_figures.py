@@ -28,7 +28,6 @@ CHECKED = {
     "regimes": ("regime-switching", "regime-switching (drifts)"),
     "several-assets": ("correlated-gbm", "correlated-merton"),
     "deals": ("deal",),
-    "default": ("defaultable",),
     "history": ("bootstrap",),
     "implied-volatility": ("stochastic-implied-vol",),
 }
