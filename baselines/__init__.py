@@ -1,11 +1,13 @@
 """Baselines: the hedges that every learned policy is compared with."""
 
 from .baseline import Baseline, baseline_kinds, parse_baseline
+from .default_hedges import JumpToDefaultHedge, OverHedge
 from .delta import BandHedge, DeltaHedge
 from .hoggard_whalley_wilmott import HoggardWhalleyWilmottHedge
 from .hull_white import HullWhiteHedge
 from .leland import LelandHedge
 from .local_risk import LocalRiskHedge
+from .merger import ExchangeRatioHedge, KellySize, ProtectivePut
 from .minimum_variance import MinimumVarianceHedge
 from .optimal import OptimalHedge
 from .optimum import NoKnownOptimumError, Optimum, bid_ask, known_optimum, solve
@@ -30,8 +32,11 @@ __all__ = [
     "DeltaGammaVegaHedge",
     "DeltaHedge",
     "DeltaVegaHedge",
+    "ExchangeRatioHedge",
     "HoggardWhalleyWilmottHedge",
     "HullWhiteHedge",
+    "JumpToDefaultHedge",
+    "KellySize",
     "LelandHedge",
     "LocalRiskHedge",
     "MinimumVarianceHedge",
@@ -40,6 +45,8 @@ __all__ = [
     "ObpiHedge",
     "OptimalHedge",
     "Optimum",
+    "OverHedge",
+    "ProtectivePut",
     "PutOverlayHedge",
     "StaticHedge",
     "StaticOptionsHedge",

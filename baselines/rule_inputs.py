@@ -83,17 +83,24 @@ def vol_beside_marks(scenario: Scenario) -> float | None:
 
 def holds_the_asset(scenario: Scenario) -> bool:
     """Whether the position is nothing but the first asset itself, held long."""
-    return all(
-        isinstance(leg.claim, PrepaidForward) and leg.claim.asset == 0 and leg.quantity > 0
-        for leg in scenario.position.legs
+    return _shares_only(scenario) and all(
+        leg.claim.asset == 0 and leg.quantity > 0 for leg in scenario.position.legs
+    )
+
+
+def _shares_only(scenario: Scenario) -> bool:
+    """Whether the position is nothing but shares, of any asset."""
+    position = scenario.position
+    return position.flow is None and all(
+        isinstance(leg.claim, PrepaidForward) for leg in position.legs
     )
 
 
 def no_option_held(scenario: Scenario) -> str | None:
     """The refusal of a rule that hedges gamma or vega, where the position can have none."""
-    if not holds_the_asset(scenario):
+    if not _shares_only(scenario):
         return None
-    return "the position is the asset itself and has no gamma: take delta, static or band"
+    return "shares have no gamma or vega that options could neutralise: take static-options"
 
 
 def no_asset_held(scenario: Scenario) -> str | None:

@@ -19,6 +19,7 @@ from deephedge.envs.instruments import (
     BarrierCall,
     Call,
     Claim,
+    ConvertibleBond,
     DigitalCall,
     Exchange,
     FloatingLookbackPut,
@@ -33,6 +34,8 @@ from deephedge.envs.markets import (
     Bates,
     Bootstrap,
     CorrelatedGBM,
+    Deal,
+    Defaultable,
     Garch,
     GeometricBrownianMotion,
     Heston,
@@ -67,6 +70,8 @@ def markets() -> dict[str, dict[str, Market]]:
         "regimes": {"regime-switching": RegimeSwitching()},
         "several-assets": {"correlated-gbm": CorrelatedGBM(others=(Asset(sigma=0.3),))},
         "history": {"bootstrap of Student's t": Bootstrap(history=history, block=5.0)},
+        "deals": {"deal": Deal(closing=60 / 365)},
+        "default": {"defaultable": Defaultable(hazard=0.3)},
         "implied-volatility": {"stochastic-implied-vol": StochasticImpliedVol()},
     }
 
@@ -97,6 +102,10 @@ def claims() -> dict[str, dict[str, Claim]]:
             "variance swap": VarianceSwap(strike_vol=0.2, notional=200.0),
         },
         "several-assets": {"exchange": Exchange(asset=0, other=1)},
+        "convertible-bond": {
+            "convertible bond": ConvertibleBond(shares=1.0),
+            "call": Call(strike=100.0),
+        },
         "american": {"American put": AmericanPut(strike=100.0), "put": Put(strike=100.0)},
         "any-payoff": {
             "a call by regression": PathClaim(

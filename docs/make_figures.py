@@ -27,6 +27,7 @@ CHECKED = {
     "garch": ("garch", "garch (gjr)", "garch (student)", "garch (ngarch)"),
     "regimes": ("regime-switching", "regime-switching (drifts)"),
     "several-assets": ("correlated-gbm", "correlated-merton"),
+    "deals": ("deal",),
     "history": ("bootstrap",),
     "implied-volatility": ("stochastic-implied-vol",),
 }

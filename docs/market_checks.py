@@ -24,6 +24,8 @@ from market_laws import (
     Case,
     Expected,
     bootstrap,
+    deal,
+    defaultable,
     garch,
     implied,
     jump_diffusion,
@@ -40,6 +42,8 @@ from deephedge.envs.markets import (
     Bootstrap,
     CorrelatedGBM,
     CorrelatedMerton,
+    Deal,
+    Defaultable,
     Garch,
     GeometricBrownianMotion,
     Heston,
@@ -107,6 +111,8 @@ def cases() -> dict[str, Case]:
             CorrelatedMerton(sigma=0.2, others=(JumpingAsset(sigma=0.3, own_intensity=2.0),))
         ),
         "stochastic-implied-vol": implied(StochasticImpliedVol()),
+        "deal": deal(Deal(rate=0.04, closing=0.25, spot=47.0, hazard=0.1, premium=0.5)),
+        "defaultable": defaultable(Defaultable(hazard=0.2, drop=0.5, **rates)),
         "bootstrap": bootstrap(Bootstrap(history=history), np.diff(np.log(history))),
     }
 

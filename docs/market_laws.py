@@ -20,6 +20,8 @@ from torch import Tensor
 from deephedge.envs.instruments import Call
 from deephedge.envs.markets import (
     Bootstrap,
+    Deal,
+    Defaultable,
     Garch,
     Market,
     MarketPaths,
@@ -348,6 +350,31 @@ def bootstrap(market: Bootstrap, rows: np.ndarray) -> Case:
         }
 
     return Case(market, expected, years=lambda steps: steps * market.period)
+
+
+def deal(market: Deal) -> Case:
+    """A closing within `YEARS` pays the offer or leaves the fallback, which grows at the rate."""
+    grown = math.exp(market.rate * YEARS)
+    paid = market.offer * math.exp(market.rate * (YEARS - market.closing))
+    left, p = market.fallback * grown, market.probability
+    expected: Expected = {
+        "mean of the price": (p * paid + (1 - p) * left, lambda p: p.spot[-1]),
+        "deals that close": (p, lambda p: p.latents["probability"][-1]),
+    }
+    return Case(market, lambda _: expected)
+
+
+def defaultable(market: Defaultable) -> Case:
+    """With a constant hazard h the default's time U has E[min(U, T)] = (1 - e^{-h T}) / h."""
+    defaults = -math.expm1(-market.hazard * YEARS)
+    mean = (market.drift - market.sigma**2 / 2) * YEARS
+    mean += defaults * (market.drop + math.log1p(-market.drop))
+    expected: Expected = {
+        "mean of the price": growth(market),
+        "mean of the log-return": (mean, log_return),
+        "defaults": (defaults, lambda p: p.default[-1].double()),
+    }
+    return Case(market, lambda _: expected, model(market))
 
 
 def model(market: Market) -> Callable[[float, float], float]:

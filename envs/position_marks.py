@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from .client_orders import Orders
-from .instruments import Leg
+from .instruments import CashFlows, Leg
 from .markets import MarketPaths
 from .scenario import Scenario
-from .valuation import exercises, listed, payoff, settlement, value
+from .valuation import cash_flows, exercises, listed, payoff, settlement, value
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,9 @@ def _add(sums: _Sums, scenario: Scenario, leg: Leg, paths: MarketPaths, dates: l
     taken = exercises(scenario, claim, paths)
     if taken is not None:
         _exercise(sums, scenario, leg, paths, dates, taken[:date], everything)
+    early = cash_flows(claim, paths)
+    if early is not None:
+        _pay_early(sums, scenario, leg, paths, dates, early, everything)
     if date is not None:
         row = _row(dates, date)
         paid = quantity * payoff(claim, paths, date)
@@ -188,6 +191,26 @@ def _exercise(
         if date < len(taken):
             for entry in values:
                 entry[row].masked_fill_(gone[date], 0.0)
+
+
+def _pay_early(
+    sums: _Sums,
+    scenario: Scenario,
+    leg: Leg,
+    paths: MarketPaths,
+    dates: list[int],
+    early: CashFlows,
+    values: list[Tensor],
+) -> None:
+    """Pay what falls due before maturity, and end the leg where that ends it."""
+    for row, (before, date) in enumerate(pairwise(dates), start=1):
+        for t in range(before + 1, min(date, len(early.paid) - 1) + 1):
+            wait = _wait(scenario, paths, date, t)
+            sums.cash_flow[row] += leg.quantity * early.paid[t] * wait
+            sums.pays[row] = True
+        if date < len(early.over):
+            for entry in values:
+                entry[row].masked_fill_(early.over[date], 0.0)
 
 
 def _row(dates: list[int], date: int) -> int:

@@ -188,6 +188,11 @@ class Scenario(Part):
             raise ValueError(
                 f"{key}: the hedger would have to decide when to exercise: list a European option"
             )
+        if claim.pays_early and key.startswith("hedges"):
+            raise ValueError(
+                f"{key}: a listed {type(claim).__name__} would pay before it settles: hold it in "
+                "the position"
+            )
         if isinstance(claim, Basket | Exchange) and key.startswith("hedges"):
             raise ValueError(
                 f"{key}: a listed {type(claim).__name__} has deltas to several assets, and only "

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .instruments import AmericanPut, Call, Claim, Path, Put
+from .instruments import AmericanPut, Call, CashFlows, Claim, Path, Put
 from .markets import MarketPaths
 from .pricing import Greeks
 from .scenario import Scenario
@@ -51,9 +51,27 @@ def settlement(claim: Claim, times: Tensor) -> int | None:
 
 def payoff(claim: Claim, paths: MarketPaths, date: int) -> Tensor:
     """What the claim pays ``[N]`` at the market date ``date``, its maturity."""
-    until = slice(date + 1)
+    return claim.payoff(_path(claim, paths, date))
+
+
+def cash_flows(claim: Claim, paths: MarketPaths) -> CashFlows | None:
+    """What the claim pays before its maturity, up to it or the episode's end; null: nothing."""
+    if not claim.pays_early:
+        return None
+    return claim.cash_flows(_path(claim, paths, settlement(claim, paths.times)))
+
+
+def _path(claim: Claim, paths: MarketPaths, date: int | None) -> Path:
+    """What the claim sees up to a market date; null: the last."""
+    until = slice(None if date is None else date + 1)
     assets = tuple(asset.spot[until] for asset in paths.assets)
-    return claim.payoff(Path(paths.times[until], assets[claim.asset], assets))
+    default = paths.assets[claim.asset].default
+    return Path(
+        paths.times[until],
+        assets[claim.asset],
+        assets,
+        None if default is None else default[until],
+    )
 
 
 def _maturity(claim: Claim, paths: MarketPaths) -> Tensor:

@@ -4,8 +4,9 @@ from .american import AmericanPut
 from .asian import Asian, AsianCall, AsianPut
 from .barrier import BarrierCall, BarrierOption, BarrierPut
 from .books import butterfly, call_spread, put_spread, risk_reversal, straddle, strangle
-from .claim import Call, Claim, EuropeanOption, Path, Put
+from .claim import Call, CashFlows, Claim, EuropeanOption, Path, Put
 from .client_flow import ClientFlow
+from .convertible_bond import ConvertibleBond
 from .digital import Digital, DigitalCall, DigitalPut
 from .forward_start import ForwardStart, ForwardStartCall, ForwardStartPut
 from .instrument import (
@@ -36,8 +37,10 @@ __all__ = [
     "BasketCall",
     "BasketPut",
     "Call",
+    "CashFlows",
     "Claim",
     "ClientFlow",
+    "ConvertibleBond",
     "DeltaOne",
     "Digital",
     "DigitalCall",

@@ -3,6 +3,8 @@
 from .bates import Bates
 from .bootstrap import Bootstrap
 from .correlated import Asset, Breakdown, CorrelatedGBM, CorrelatedMerton, JumpingAsset
+from .deal import Deal
+from .defaultable import Defaultable
 from .fit import Fit
 from .garch import Garch
 from .gbm import GeometricBrownianMotion
@@ -23,6 +25,8 @@ __all__ = [
     "Breakdown",
     "CorrelatedGBM",
     "CorrelatedMerton",
+    "Deal",
+    "Defaultable",
     "Fit",
     "Garch",
     "GeometricBrownianMotion",

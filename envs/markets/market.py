@@ -33,6 +33,7 @@ class MarketPaths:
         expected: what the model expects of ``S_{t+1} / S_t`` at t, ``[T, 1 or N]``; null:
             ``exp(drift dt)``.
         others: the paths of the market's other assets, in order.
+        default: whether the asset's issuer has defaulted, ``[T+1, N]``; null where none can.
     """
 
     times: Tensor
@@ -45,6 +46,7 @@ class MarketPaths:
     clock: Tensor | None = None
     expected: Tensor | None = None
     others: tuple[MarketPaths, ...] = ()
+    default: Tensor | None = None
 
     @property
     def assets(self) -> tuple[MarketPaths, ...]:
@@ -74,6 +76,7 @@ class MarketPaths:
             clock=None if self.clock is None else self.clock[rows],
             expected=None,
             others=tuple(other.at(rows) for other in self.others),
+            default=None if self.default is None else self.default[rows],
         )
 
 
@@ -83,7 +86,7 @@ class Walk:
 
     Attributes:
         log_spot: ``[T+1, N]``; owned by whoever receives it.
-        implied_vol, jump, latents, skew: as in `MarketPaths`.
+        implied_vol, jump, latents, skew, default: as in `MarketPaths`.
         expected: ``E[S_{t+1} / S_t]`` before the market's drift, ``[T, 1 or N]``; null: 1.
         others: the walks of the other assets.
     """
@@ -95,6 +98,7 @@ class Walk:
     skew: Tensor | None = None
     expected: Tensor | None = None
     others: tuple[Walk, ...] = ()
+    default: Tensor | None = None
 
 
 class Uniform(Part):
@@ -224,6 +228,7 @@ def _drifted(walk: Walk, drift: float, times: Tensor, clock: Tensor | None) -> M
         skew=walk.skew,
         clock=clock,
         expected=expected,
+        default=walk.default,
     )
 
 

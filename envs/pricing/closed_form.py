@@ -7,6 +7,7 @@ from functools import singledispatch
 from ..instruments.asian import Asian
 from ..instruments.barrier import BarrierOption
 from ..instruments.claim import Claim, EuropeanOption
+from ..instruments.convertible_bond import ConvertibleBond
 from ..instruments.digital import Digital
 from ..instruments.forward_start import ForwardStart
 from ..instruments.lookback import Lookback
@@ -16,6 +17,7 @@ from ..instruments.variance_swap import VarianceSwap
 from .asian import asian
 from .barrier import barrier
 from .black_scholes import Greeks, black_scholes
+from .defaultable import convertible_bond
 from .digital import digital
 from .fixings import until_maturity
 from .forward_start import forward_start
@@ -65,6 +67,7 @@ def vanilla(claim: EuropeanOption, terms: Terms) -> Greeks:
 
 closed_form.register(Digital)(digital)
 closed_form.register(PrepaidForward)(prepaid_forward)
+closed_form.register(ConvertibleBond)(convertible_bond)
 closed_form.register(Exchange)(exchange)
 closed_form.register(Basket)(basket)
 closed_form.register(Asian)(until_maturity(asian))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..instruments import Claim, EuropeanOption
+from ..instruments import Claim, ConvertibleBond, EuropeanOption
 from ..instruments.digital import Digital
-from ..markets import GeometricBrownianMotion, Market, Merton, Uniform
+from ..markets import Deal, Defaultable, GeometricBrownianMotion, Market, Merton, Uniform
 from ..markets.bates import Bates
 from ..markets.heston import Heston
 from ..markets.kou import Kou
 from ..markets.sabr import Sabr
 from .black_scholes import Greeks, black_scholes
 from .characteristic import law_of
+from .deal import deal_option
+from .defaultable import convertible_bond, defaultable_option
 from .fourier import Payoff, Profile, black
 from .sabr import hagan
 from .tabulation import tabulate
@@ -29,7 +32,8 @@ def model_price(claim: Claim, market: Market, terms: Terms) -> Greeks:
     """Price and Greeks ``[T+1, N]`` of a call, put or digital in the market's model.
 
     Black-Scholes for GBM, the COS method for Merton, Kou, Heston and Bates, Hagan's formula for
-    SABR; risk-neutral parameters throughout. Vega is the derivative to the vol that the state
+    SABR, calls, puts and convertible bonds where the issuer may default, calls and puts on a deal;
+    risk-neutral parameters throughout. Vega is the derivative to the vol that the state
     holds: sigma (GBM, Merton, Kou), the root of the variance today (Heston, Bates), alpha
     F^(beta - 1) (SABR). Delta and gamma hold that state: under SABR alpha, so the smile moves
     with the spot. Evidence: tests/envs/test_model_price.py.
@@ -37,8 +41,18 @@ def model_price(claim: Claim, market: Market, terms: Terms) -> Greeks:
     Raises:
         TypeError: for a claim or a market without a model price.
     """
-    if not (isinstance(claim, EuropeanOption | Digital) and has_model_price(claim, market)):
+    if not has_model_price(claim, market):
         raise TypeError(no_model_price(claim, market))
+    if isinstance(claim, ConvertibleBond):
+        assert isinstance(market, Defaultable)
+        at_sigma = replace(terms, quoted=(terms.log_spot.new_full((1, 1), market.sigma),))
+        return convertible_bond(claim, at_sigma, market.priced_hazard, market.drop)
+    if isinstance(market, Defaultable | Deal):
+        assert isinstance(claim, EuropeanOption)
+        if isinstance(market, Deal):
+            return deal_option(claim, market, terms)
+        return defaultable_option(claim, market, terms)
+    assert isinstance(claim, EuropeanOption | Digital)
     if isinstance(market, GeometricBrownianMotion):
         return _black_scholes(claim, market, terms)
     payoff: Payoff = "put" if isinstance(claim, EuropeanOption) else "below"
@@ -54,16 +68,36 @@ def model_price(claim: Claim, market: Market, terms: Terms) -> Greeks:
 
 def has_model_price(claim: Claim, market: Market) -> bool:
     """Whether `model_price` knows the pair."""
+    if isinstance(market, Defaultable):
+        return isinstance(claim, EuropeanOption | ConvertibleBond) and not market.power
+    if isinstance(market, Deal):
+        return isinstance(claim, EuropeanOption) and _to_the_closing(claim, market)
     priced = (GeometricBrownianMotion, Sabr, *_JUMPING, *_VARYING)
     return isinstance(claim, EuropeanOption | Digital) and isinstance(market, priced)
 
 
+def _to_the_closing(claim: Claim, market: Deal) -> bool:
+    """Whether an option is on the other asset, or on a cash deal and lives to its end."""
+    lives = claim.maturity is None or claim.maturity >= market.closing * (1 - 1e-6)
+    return bool(claim.asset) or (not market.ratio and lives)
+
+
 def no_model_price(claim: Claim, market: Market) -> str:
     """What to say where `model_price` does not know the pair."""
+    if isinstance(market, Defaultable) and market.power:
+        return (
+            f"{type(claim).__name__} has no formula at power {market.power:g}, where the hazard "
+            "moves with the price: set market.power to 0, or marking to black-scholes"
+        )
+    if isinstance(market, Deal) and isinstance(claim, EuropeanOption):
+        return (
+            f"{type(claim).__name__} on a target has a price in cash deals (ratio 0), from their "
+            f"closing on ({market.closing:g} years): list it so, or set marking to black-scholes"
+        )
     return (
         f"{type(claim).__name__} has no price in the model of {type(market).__name__}: set marking "
         "to market-vol or black-scholes, or give calls, puts or digitals in gbm, merton, kou, "
-        "heston, bates or sabr"
+        "heston, bates or sabr, calls or puts in deal, these and convertible bonds in defaultable"
     )
 
 

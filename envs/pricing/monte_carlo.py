@@ -128,7 +128,13 @@ def _moments(
     assets = tuple(asset.spot for asset in drawn.assets)
     years = float(drawn.times[-1, 0] - drawn.times[0, 0])
     discount = math.exp(-market.rate * years)
-    columns = [discount * claim.payoff(Path(drawn.times, assets[claim.asset], assets))]
+    own = drawn.assets[claim.asset]
+    path = Path(drawn.times, own.spot, assets, own.default)
+    paid = discount * claim.payoff(path)
+    if claim.pays_early:
+        early = torch.exp(-market.rate * (drawn.times - drawn.times[:1]))
+        paid = paid + (early.to(paid.dtype) * claim.cash_flows(path).paid).sum(dim=0)
+    columns = [paid]
     for asset, spot, drift in zip(assets, market.spots, market.drifts, strict=True):
         columns.append(discount * (asset[-1] - spot * math.exp(drift * years)))
     for known in controls:
