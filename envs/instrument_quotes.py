@@ -33,7 +33,7 @@ class Quotes:
         arrival: what a holding of the step that ended is worth, where an expiry makes that differ
             from the price at which the next contract trades; null: the price.
         delta: to its asset; null: 1.
-        gamma, vega: null: 0.
+        gamma, vega, theta: null: 0.
         carry: cash at t+1 on a unit held, ``[T, N]``; null: none.
         expected: what is expected of ``arrival_{t+1} / price_t``, ``[T, 1 or N]``; null: not known.
         settles: whether it is settled at each date.
@@ -47,6 +47,7 @@ class Quotes:
     delta: Tensor | None = None
     gamma: Tensor | None = None
     vega: Tensor | None = None
+    theta: Tensor | None = None
     carry: Tensor | None = None
     expected: Tensor | None = None
     relisted: bool = False
@@ -91,17 +92,18 @@ def _listed(
     scenario: Scenario, instrument: ListedOption, paths: MarketPaths, dates: list[int]
 ) -> Quotes:
     claim = instrument.option
-    price, delta, gamma, vega = [_at(g, dates) for g in value(scenario, claim, paths)[:4]]
+    price, *greeks = [_at(g, dates) for g in value(scenario, claim, paths)[:5]]
     date = settlement(claim, paths.times)
     settles = tuple(date is not None and other == date for other in dates)
     if date is not None:
         row = dates.index(date)
-        price, delta, gamma, vega = (g.clone() for g in (price, delta, gamma, vega))
+        price, *greeks = (g.clone() for g in (price, *greeks))
         price[row] = payoff(claim, paths, date)
         price[row + 1 :] = 0.0
-        for values in (delta, gamma, vega):
+        for values in greeks:
             values[row:] = 0.0
-    return Quotes(claim.asset, price, settles, delta=delta, gamma=gamma, vega=vega)
+    delta, gamma, vega, theta = greeks
+    return Quotes(claim.asset, price, settles, delta=delta, gamma=gamma, vega=vega, theta=theta)
 
 
 def _future(scenario: Scenario, instrument: Future, paths: MarketPaths, dates: list[int]) -> Quotes:
@@ -124,6 +126,7 @@ def _future(scenario: Scenario, instrument: Future, paths: MarketPaths, dates: l
         tuple(rolls),
         arrival=arrival if any(rolls) else None,
         delta=delta,
+        theta=-cost_of_carry * price if cost_of_carry else None,
         # Buying one ties up no cash: what its price costs in interest comes back.
         carry=torch.expm1(market.rate * dt).to(spot.dtype) * price[:-1] if market.rate else None,
         expected=None if expected is None else expected * torch.exp(-cost_of_carry * dt),
@@ -142,7 +145,7 @@ def _rolled(
         price, *greeks = _contract(scenario, instrument, paths, dates[start : stop + 1])
         expired[stop] = price[stop - start :]
         parts.append([values[: stop - start] for values in (price, *greeks)])
-    price, delta, gamma, vega = (torch.cat(values) for values in zip(*parts, strict=True))
+    price, delta, gamma, vega, theta = (torch.cat(values) for values in zip(*parts, strict=True))
     arrival = price.clone()
     for row in listings[1:]:
         arrival[row] = expired[row][0]
@@ -154,6 +157,7 @@ def _rolled(
         delta=delta,
         gamma=gamma,
         vega=vega,
+        theta=theta,
         relisted=True,
     )
 
@@ -161,7 +165,7 @@ def _rolled(
 def _contract(
     scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
 ) -> list[Tensor]:
-    """Price, delta, gamma and vega of the option listed at the first of some market dates.
+    """Price, delta, gamma, vega and theta of the option listed at the first of some market dates.
 
     Prices are homogeneous in spot and strike, once the market's latents are in the same units: the
     option is valued in units of the listing's spot, where its strike is the same on every path.
@@ -176,9 +180,9 @@ def _contract(
     expiry = float(paths.times[listing, 0]) + instrument.tenor
     claim = kind(strike=instrument.moneyness, maturity=expiry, asset=instrument.asset)
     rows = [date - listing for date in dates]
-    greeks = value(scenario, claim, scaled)[:4]
-    price, delta, gamma, vega = (g.expand_as(scaled.spot)[rows] for g in greeks)
-    return [price * unit, delta, gamma / unit, vega * unit]
+    greeks = value(scenario, claim, scaled)[:5]
+    price, delta, gamma, vega, theta = (g.expand_as(scaled.spot)[rows] for g in greeks)
+    return [price * unit, delta, gamma / unit, vega * unit, theta * unit]
 
 
 def _in_units(paths: MarketPaths, asset: int, unit: Tensor, rows: slice) -> MarketPaths:

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
-from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
+from ..envs import Episodes, Hedger, Outcome, Scenario, rollout
+from ..envs.episodes import mark, market_paths
+from ..envs.markets import MarketPaths
 from ..envs.objectives import CVaR, VaR
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import Tape
@@ -218,10 +220,15 @@ def play(
 
 def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
     """The ``block``-th block of evaluation paths of a seed, float64."""
+    return mark(scenario, evaluation_paths(scenario, seed, block))
+
+
+def evaluation_paths(scenario: Scenario, seed: int, block: int) -> MarketPaths:
+    """The prices of that block."""
     generator = generator_of(stream_of(seed, Role.EVALUATION, block))
     recorded = scenario.market.recorded_paths
     size = BLOCK if recorded is None else min(BLOCK, recorded)
-    return simulate(scenario, size, generator, torch.float64)
+    return market_paths(scenario, size, generator, torch.float64)
 
 
 def summarise(

@@ -51,6 +51,23 @@ class MarketPaths:
         """All A assets, this one first."""
         return (self, *self.others)
 
+    def columns(self, paths: Tensor) -> MarketPaths:
+        """The paths of the numbers ``paths [n]``, which may repeat, on arrays of their own."""
+
+        def cut(values: Tensor) -> Tensor:
+            return values if values.shape[1] == 1 else values[:, paths]
+
+        given = {name: getattr(self, name) for name in _BY_PATH}
+        cuts = {name: None if values is None else cut(values) for name, values in given.items()}
+        return replace(
+            self,
+            **cuts,
+            spot=self.spot[:, paths],
+            log_spot=self.log_spot[:, paths],
+            latents={name: cut(values) for name, values in self.latents.items()},
+            others=tuple(other.columns(paths) for other in self.others),
+        )
+
     @property
     def variance_time(self) -> Tensor:
         """The clock that variance runs on, ``[T+1, 1 or N]``."""
@@ -75,6 +92,10 @@ class MarketPaths:
             expected=None,
             others=tuple(other.at(rows) for other in self.others),
         )
+
+
+# Entries of `MarketPaths` that all paths may share.
+_BY_PATH = ("times", "implied_vol", "jump", "skew", "clock", "expected")
 
 
 @dataclass(frozen=True)

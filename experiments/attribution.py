@@ -1,0 +1,325 @@
+"""P&L attribution: what every step of a hedged position earned, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..envs import Episodes, Hedger, Outcome, Scenario, mark, rollout
+from ..envs.instrument_quotes import quote
+from ..envs.instruments import Claim, Instrument, Leg, ListedOption, Position, RolledOption
+from ..envs.markets import MarketPaths
+from ..envs.position_marks import mark_position
+from ..envs.valuation import maturity_of, value
+from .revaluation import VolMove, shifted_vol, vol_move
+
+Floats = NDArray[np.float64]
+
+GREEKS = ("delta", "gamma", "theta", "vega", "vanna", "volga")
+CHARGES = ("cost",)  # lines of the ledger that are taken off
+VALUES = ("pnl", "gains", "cash_flow", "traded")  # lines that the Greeks explain, or no money
+TINY = 1e-12
+SHIFT = 1e-3  # of the vol, for the central differences of vanna and volga
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One hedger's P&L in parts; arrays ``[T, N]``, money, of the steps (t, t+1].
+
+    Attributes:
+        parts: ``day_one`` (premium + mark, in the first step), the Greeks, ``jump``, the ledger's
+            own lines by name (charges negative) and ``unexplained``; they add up to ``pnl``.
+        pnl: of the step.
+        outcome: the rollout, with its records.
+    """
+
+    parts: dict[str, Floats]
+    pnl: Floats
+    outcome: Outcome
+
+    @property
+    def totals(self) -> dict[str, Floats]:
+        """Every part over the whole path, ``[N]``."""
+        return {name: part.sum(axis=0) for name, part in self.parts.items()}
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What one leg or hedge instrument is exposed to, per unit; rows are dates.
+
+    Attributes:
+        assets: each asset with the delta to it, ``[T, N]``.
+        gamma, theta, vega: ``[T, N]``; gamma to the asset that comes first.
+        move: how its vol moves over each step; null: it stands still.
+        vanna, volga: how delta and vega move with the vol, ``[T, N]``; null with ``move``.
+    """
+
+    assets: tuple[tuple[int, Tensor], ...]
+    gamma: Tensor
+    theta: Tensor
+    vega: Tensor
+    move: VolMove | None = None
+    vanna: Tensor | None = None
+    volga: Tensor | None = None
+
+
+def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribution:
+    """Attribute a hedger's P&L on given market paths.
+
+    With every leg's and held instrument's Greeks at t, dS and dv the moves of its spot and vol over
+    the step and h what is held of it:
+
+        delta h dS, gamma h dS^2 / 2, theta h dt, vega h dv, vanna h dS dv, volga h dv^2 / 2.
+
+    A step's jumps are a part of their own: the book's value at t+1 less its value there without the
+    jumps, fully revalued; dS leaves them out. Money is never counted anew: P&L and its lines are
+    the ledger's. ``unexplained`` is the rest: higher orders, gammas across assets, the last step's
+    kink.
+
+    Where variance has a clock of its own, the part of theta that is time value (theta less r V plus
+    (r - q) S delta) runs on it.
+
+    Source: Bergomi, "Stochastic Volatility Modeling", 2016, section 1.2, for the expansion. Evidence: tests/experiments/test_attribution.py.
+    """
+    episodes = mark(scenario, paths)
+    outcome = rollout(scenario, episodes, hedger, record=True)
+    return attributed(scenario, paths, episodes, outcome)
+
+
+def attributed(
+    scenario: Scenario, paths: MarketPaths, episodes: Episodes, outcome: Outcome
+) -> Attribution:
+    """The same of a rollout that was recorded on the ``episodes`` of the ``paths``."""
+    assert outcome.lines is not None and outcome.going is not None
+    dates = decision_dates(scenario, paths)
+    moves = _SpotMoves(paths, dates)
+    held, going = torch.as_tensor(outcome.holding), torch.as_tensor(outcome.going)
+    greeks = {name: torch.zeros_like(held[..., 0]) for name in GREEKS}
+    for quantity, exposure in _exposures(scenario, paths, dates, held):
+        for name, part in moves.explain(exposure).items():
+            greeks[name] += quantity * part
+    parts = {name: (greeks[name] * going).numpy() for name in GREEKS}
+    parts["jump"] = (_jumps(scenario, paths, dates, held) * going).numpy()
+    wealth = np.asarray(outcome.wealth, dtype=np.float64)
+    pnl = np.diff(wealth, axis=0)
+    day_one = np.zeros_like(pnl)
+    day_one[0] = wealth[0]
+    pnl[0] += wealth[0]
+    lines = {
+        name: -line if name in CHARGES else line
+        for name, line in outcome.lines.items()
+        if name not in VALUES
+    }
+    parts = {"day_one": day_one, **parts, **lines}
+    return Attribution(parts | {"unexplained": pnl - sum(parts.values())}, pnl, outcome)
+
+
+def decision_dates(scenario: Scenario, paths: MarketPaths) -> list[int]:
+    """The market dates at which accounts are kept, the end included."""
+    dates = [*scenario.calendar.decisions, scenario.calendar.steps]
+    return dates if len(paths.times) == scenario.calendar.steps + 1 else [*range(len(paths.times))]
+
+
+class _SpotMoves:
+    """The moves of a batch over its steps, jumps left out."""
+
+    def __init__(self, paths: MarketPaths, dates: list[int]) -> None:
+        self.dt = paths.times[dates].diff(dim=0)
+        self.ds = []
+        for asset in paths.assets:
+            spot = asset.spot[dates]
+            smooth = spot[1:] if asset.jump is None else spot[1:] / jumps(asset, dates).exp()
+            self.ds.append(smooth - spot[:-1])
+
+    def explain(self, exposure: Exposure) -> dict[str, Tensor]:
+        """What one unit earns in each step, by Greek, ``[T, N]``."""
+        own = self.ds[exposure.assets[0][0]]
+        delta = sum((d * self.ds[asset] for asset, d in exposure.assets), 0.0 * own)
+        earned = {
+            "delta": delta,
+            "gamma": exposure.gamma * own**2 / 2,
+            "theta": exposure.theta * self.dt,
+        }
+        move = exposure.move
+        if move is not None:
+            earned["vega"] = exposure.vega * move.by_vega
+            earned["vanna"] = exposure.vanna * own * move.by_shift
+            earned["volga"] = exposure.volga * move.by_vega * move.by_shift / 2
+        return earned
+
+
+def jumps(asset: MarketPaths, dates: list[int]) -> Tensor:
+    """The log-jumps of an asset over the steps between dates, ``[T, N]``."""
+    assert asset.jump is not None
+    return asset.jump.cumsum(dim=0)[dates].diff(dim=0)
+
+
+def _exposures(
+    scenario: Scenario, paths: MarketPaths, dates: list[int], held: Tensor
+) -> Iterator[tuple[Tensor | float, Exposure]]:
+    """Every leg and hedge instrument: how much of it, and what a unit is exposed to."""
+    for leg in scenario.position.legs:
+        yield 1.0, _leg(scenario, leg, paths, dates)
+    for k, hedge in enumerate(scenario.hedges):
+        if held[..., k].any():
+            yield held[..., k], _instrument(scenario, hedge.instrument, paths, dates)
+
+
+def _leg(scenario: Scenario, leg: Leg, paths: MarketPaths, dates: list[int]) -> Exposure:
+    alone = scenario.model_copy(update={"position": Position(legs=(leg,))})
+    book = mark_position(alone, paths, dates)
+    claim = leg.claim
+    order = [claim.asset, *(a for a in range(len(book.deltas)) if a != claim.asset)]
+    exposure = Exposure(
+        assets=tuple((asset, book.deltas[asset][:-1]) for asset in order),
+        gamma=book.gamma[:-1],
+        theta=book.theta[:-1],
+        vega=book.vega[:-1],
+    )
+    exposure = _paced(scenario, claim, paths, dates, exposure, book.mark[:-1])
+    return _with_vol(scenario, claim, paths, dates, exposure, leg.quantity)
+
+
+def _instrument(
+    scenario: Scenario, instrument: Instrument, paths: MarketPaths, dates: list[int]
+) -> Exposure:
+    quotes = quote(scenario, instrument, paths, dates)
+    zero = torch.zeros_like(quotes.price[:-1])
+    delta = zero + 1.0 if quotes.delta is None else quotes.delta[:-1]
+    given = [zero if g is None else g[:-1] for g in (quotes.gamma, quotes.theta, quotes.vega)]
+    exposure = Exposure(((quotes.asset, delta),), *given)
+    if isinstance(instrument, ListedOption):
+        claim = instrument.option
+        exposure = _paced(scenario, claim, paths, dates, exposure, quotes.price[:-1])
+        return _with_vol(scenario, claim, paths, dates, exposure)
+    if not isinstance(instrument, RolledOption):
+        return exposure
+    move = vol_move(scenario, paths, dates, instrument.asset)
+    if move is None:
+        return exposure
+    up, down = [
+        quote(*_swap(shifted_vol(scenario, paths, h), instrument), dates) for h in (SHIFT, -SHIFT)
+    ]
+    assert up.delta is not None and down.delta is not None
+    assert up.vega is not None and down.vega is not None
+    vanna, volga = (up.delta - down.delta)[:-1], (up.vega - down.vega)[:-1]
+    return replace(exposure, move=move, vanna=vanna / (2 * SHIFT), volga=volga / (2 * SHIFT))
+
+
+def _swap(
+    shifted: tuple[Scenario, MarketPaths], instrument: Instrument
+) -> tuple[Scenario, Instrument, MarketPaths]:
+    return shifted[0], instrument, shifted[1]
+
+
+def _with_vol(
+    scenario: Scenario,
+    claim: Claim,
+    paths: MarketPaths,
+    dates: list[int],
+    exposure: Exposure,
+    quantity: float = 1.0,
+) -> Exposure:
+    """With the moves of its vol, vanna and volga where the claim is still alive."""
+    move = vol_move(scenario, paths, dates, claim.asset, claim)
+    if move is None:
+        return exposure
+    up, down = [
+        value(moved, claim, shifted)
+        for h in (SHIFT, -SHIFT)
+        for moved, shifted in [shifted_vol(scenario, paths, h)]
+    ]
+    delta = exposure.assets[0][1]
+    alive = (delta != 0) | (exposure.gamma != 0) | (exposure.vega != 0)
+    scale = alive * quantity / (2 * SHIFT)
+    vanna = (up.delta - down.delta)[dates][:-1] * scale
+    volga = (up.vega - down.vega)[dates][:-1] * scale
+    return replace(exposure, move=move, vanna=vanna, volga=volga)
+
+
+def _paced(
+    scenario: Scenario,
+    claim: Claim,
+    paths: MarketPaths,
+    dates: list[int],
+    exposure: Exposure,
+    price: Tensor,
+) -> Exposure:
+    """With theta's time value on the clock of variance, where there is one.
+
+    The marking spreads the variance left evenly over the time left; a step has its own.
+    """
+    if paths.clock is None:
+        return exposure
+    market = scenario.market
+    carry = market.rate * price
+    for asset, delta in exposure.assets:
+        spot = paths.assets[asset].spot[dates][:-1]
+        carry = carry - (market.rate - market.dividends[asset]) * spot * delta
+    terms = scenario.marking.terms(claim, maturity_of(claim, paths), market, paths)
+    pace = (terms.variance_tau / terms.tau.clamp(min=TINY))[dates][:-1]
+    step = paths.clock[dates].diff(dim=0) / paths.times[dates].diff(dim=0)
+    value_of_time = (exposure.theta - carry) * step / pace.clamp(min=TINY)
+    return replace(exposure, theta=carry + value_of_time)
+
+
+def _jumps(scenario: Scenario, paths: MarketPaths, dates: list[int], held: Tensor) -> Tensor:
+    """The book's value at t+1 less its value without the step's jumps, ``[T, N]``.
+
+    The n-th step with a jump of every path is revalued at once: up to it the path is what it was.
+    """
+    total = torch.zeros_like(held[..., 0])
+    if all(asset.jump is None for asset in paths.assets):
+        return total
+    jumped = torch.zeros_like(total, dtype=torch.bool)
+    for asset in paths.assets:
+        if asset.jump is not None:
+            jumped |= jumps(asset, dates) != 0
+    order = jumped.cumsum(dim=0) * jumped
+    for n in range(1, int(order.max()) + 1 if order.numel() else 1):
+        step, column = (order == n).nonzero(as_tuple=True)
+        before = paths.columns(column)
+        after = _without_jumps(before, dates, step)
+        holding = held[step, column]
+        with_, without = (
+            _worth(scenario, batch, dates, step, holding) for batch in (before, after)
+        )
+        total[step, column] = with_ - without
+    return total
+
+
+def _without_jumps(paths: MarketPaths, dates: list[int], step: Tensor) -> MarketPaths:
+    """Each path with the jumps of its ``step [n]`` taken out of the prices of that step."""
+    at = torch.tensor(dates)
+    row = torch.arange(len(paths.times))[:, None]
+    inside = (row > at[step]) & (row <= at[step + 1])
+
+    def smooth(asset: MarketPaths) -> MarketPaths:
+        if asset.jump is None:
+            return asset
+        removed = (asset.jump * inside).cumsum(dim=0) * inside
+        log_spot = asset.log_spot - removed
+        return replace(asset, log_spot=log_spot, spot=log_spot.exp())
+
+    first, *others = map(smooth, paths.assets)
+    return replace(first, others=tuple(others))
+
+
+def _worth(
+    scenario: Scenario, paths: MarketPaths, dates: list[int], step: Tensor, holding: Tensor
+) -> Tensor:
+    """What position and holdings ``[n, K]`` are worth at the end of ``step [n]``, paid or not."""
+    book = mark_position(scenario, paths, dates)
+    column = torch.arange(len(step))
+    worth = (book.mark + book.cash_flow)[step + 1, column]
+    for k, hedge in enumerate(scenario.hedges):
+        if holding[:, k].any():
+            quotes = quote(scenario, hedge.instrument, paths, dates)
+            price = quotes.price if quotes.arrival is None else quotes.arrival
+            worth = worth + holding[:, k] * price[step + 1, column]
+    return worth
