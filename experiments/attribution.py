@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,11 +35,14 @@ class Attribution:
         parts: ``day_one`` (premium + mark, in the first step), the Greeks, ``jump``, the ledger's
             own lines by name (charges negative) and ``unexplained``; they add up to ``pnl``.
         pnl: of the step.
+        greeks: of position and holdings together over the step, by name: ``delta`` to the first
+            asset (``delta_1`` to the next, and so on), ``gamma``, ``vega``, ``theta``.
         outcome: the rollout, with its records.
     """
 
     parts: dict[str, Floats]
     pnl: Floats
+    greeks: dict[str, Floats]
     outcome: Outcome
 
     @property
@@ -67,6 +70,12 @@ class Exposure:
     vanna: Tensor | None = None
     volga: Tensor | None = None
 
+    @property
+    def greeks(self) -> dict[str, Tensor]:
+        """By name, as `Attribution.greeks`."""
+        deltas = {f"delta_{asset}" if asset else "delta": d for asset, d in self.assets}
+        return deltas | {"gamma": self.gamma, "vega": self.vega, "theta": self.theta}
+
 
 def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribution:
     """Attribute a hedger's P&L on given market paths.
@@ -84,7 +93,8 @@ def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribu
     Where variance has a clock of its own, the part of theta that is time value (theta less r V plus
     (r - q) S delta) runs on it.
 
-    Source: Bergomi, "Stochastic Volatility Modeling", 2016, section 1.2, for the expansion. Evidence: tests/experiments/test_attribution.py.
+    Source: Bergomi, "Stochastic Volatility Modeling", 2016, chapter 1, for the expansion. Evidence:
+    tests/experiments/test_attribution.py.
     """
     episodes = mark(scenario, paths)
     outcome = rollout(scenario, episodes, hedger, record=True)
@@ -99,11 +109,11 @@ def attributed(
     dates = decision_dates(scenario, paths)
     moves = _SpotMoves(paths, dates)
     held, going = torch.as_tensor(outcome.holding), torch.as_tensor(outcome.going)
-    greeks = {name: torch.zeros_like(held[..., 0]) for name in GREEKS}
+    earned, greeks = _Sums(going), _Sums(going)
     for quantity, exposure in _exposures(scenario, paths, dates, held):
-        for name, part in moves.explain(exposure).items():
-            greeks[name] += quantity * part
-    parts = {name: (greeks[name] * going).numpy() for name in GREEKS}
+        earned.add(quantity, moves.explain(exposure))
+        greeks.add(quantity, exposure.greeks)
+    parts = earned.named(GREEKS)
     parts["jump"] = (_jumps(scenario, paths, dates, held) * going).numpy()
     wealth = np.asarray(outcome.wealth, dtype=np.float64)
     pnl = np.diff(wealth, axis=0)
@@ -116,7 +126,25 @@ def attributed(
         if name not in VALUES
     }
     parts = {"day_one": day_one, **parts, **lines}
-    return Attribution(parts | {"unexplained": pnl - sum(parts.values())}, pnl, outcome)
+    parts["unexplained"] = pnl - sum(parts.values())
+    return Attribution(parts, pnl, greeks.named(greeks.totals), outcome)
+
+
+class _Sums:
+    """Sums by name over legs and instruments, on the paths that are still going."""
+
+    def __init__(self, going: Tensor) -> None:
+        self.going, self.totals = going, dict[str, Tensor]()
+
+    def add(self, quantity: Tensor | float, parts: Mapping[str, Tensor]) -> None:
+        """Add ``quantity`` of each part."""
+        for name, part in parts.items():
+            self.totals[name] = self.totals.get(name, 0.0) + quantity * part
+
+    def named(self, names: Iterable[str]) -> dict[str, Floats]:
+        """The sums of these names, ``[T, N]``; 0 where nothing was added."""
+        zero = 0.0 * self.going
+        return {name: np.asarray(self.totals.get(name, zero) * self.going) for name in names}
 
 
 def decision_dates(scenario: Scenario, paths: MarketPaths) -> list[int]:

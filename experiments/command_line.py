@@ -17,8 +17,10 @@ from ..envs import dump_scenario
 from ..envs.presets import read_yaml
 from .backtest import backtest
 from .catalogue import whole_catalogue
+from .command_line_explain import explain_
 from .command_line_export import export_
 from .command_line_frontier import frontier_
+from .command_line_stress import stress_
 from .command_line_sweep import sweep_
 from .command_options import (
     AsJson,
@@ -62,6 +64,8 @@ app = typer.Typer(
 )
 
 
+app.command("explain")(explain_)
+app.command("stress")(stress_)
 app.command("sweep")(sweep_)
 app.command("export")(export_)
 app.command("frontier")(frontier_)

@@ -163,18 +163,10 @@ def evaluate(
         ValueError: for fewer than two paths, for more than are recorded, for two hedgers of one
             name, or from a hedger.
     """
-    if paths < 2:
-        raise ValueError(f"paths {paths}: give at least 2")
-    recorded = scenario.market.recorded_paths
-    if recorded is not None and paths > min(recorded, BLOCK):
-        raise ValueError(
-            f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
-            f"{min(recorded, BLOCK)}, or set market.order to random"
-        )
+    ranges = block_ranges(scenario, paths)
     everyone = with_references(hedgers, optimum=known_optimum(scenario) is not None)
     samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
-    for block, start in enumerate(range(0, paths, BLOCK)):
-        stop = min(start + BLOCK, paths)
+    for block, start, stop in ranges:
         play(
             scenario,
             everyone,
@@ -186,6 +178,24 @@ def evaluate(
             progress(stop, paths)
     figures = summarise(scenario, everyone, samples)
     return Evaluation(scenario, paths, seed, figures, tuned_among(everyone))
+
+
+def block_ranges(scenario: Scenario, paths: int) -> list[tuple[int, int, int]]:
+    """The blocks that make up so many evaluation paths: number, first path, the one after the last.
+
+    Raises:
+        ValueError: for fewer than two paths, or for more than are recorded.
+    """
+    if paths < 2:
+        raise ValueError(f"paths {paths}: give at least 2")
+    recorded = scenario.market.recorded_paths
+    if recorded is not None and paths > min(recorded, BLOCK):
+        raise ValueError(
+            f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
+            f"{min(recorded, BLOCK)}, or set market.order to random"
+        )
+    starts = range(0, paths, BLOCK)
+    return [(block, start, min(start + BLOCK, paths)) for block, start in enumerate(starts)]
 
 
 def tuned_among(hedgers: Sequence[Hedger]) -> tuple[str, ...]:

@@ -134,9 +134,7 @@ def _moves(vol: Tensor, scale: Tensor | None, dates: list[int], *, same: bool) -
 def at_the_start(scenario: Scenario) -> tuple[Scenario, MarketPaths]:
     """The scenario with ranges at their middles, and one path, of which only date 0 is read."""
     market = scenario.market
-    middles = {
-        name: value.mean for name, value in market if isinstance(value, Uniform)
-    }
+    middles = {name: value.mean for name, value in market if isinstance(value, Uniform)}
     settled = scenario.model_copy(update={"market": market.model_copy(update=middles)})
     generator = torch.Generator().manual_seed(0)
     times = scenario.calendar.times(1, generator)
