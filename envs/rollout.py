@@ -81,7 +81,7 @@ def rollout(
     state = hedger.start(episodes.paths)
     for t in range(tape.steps):
         target, state = hedger.act(known._at(t, account), state)
-        requested = _columns(hedger, target, episodes)
+        requested = columns_of(hedger, target, episodes)
         dealt = desk.advance(account, requested, tape, t, t == tape.steps - 1)
         if going is not None:
             dealt = _frozen_where_stopped(going, account, dealt, ops)
@@ -173,7 +173,12 @@ class _Lines:
         )
 
 
-def _columns(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
+def columns_of(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
+    """A hedger's target holdings instrument by instrument.
+
+    Raises:
+        ValueError: for the wrong shape, NaN or infinities.
+    """
     shape = (episodes.paths, episodes.contract.instruments)
     if tuple(target.shape) != shape:
         raise ValueError(

@@ -56,6 +56,9 @@ def payoff(claim: Claim, paths: MarketPaths, date: int) -> Tensor:
 
 
 def maturity_of(claim: Claim, paths: MarketPaths) -> Tensor:
-    """A claim's maturity in years, ``[1 or N]``: within the episode that of the date itself, however it was rounded."""
+    """A claim's maturity in years, ``[1 or N]``.
+
+    Within the episode it is that of the date itself, however it was rounded.
+    """
     date = settlement(claim, paths.times)
     return paths.times.new_tensor([claim.maturity]) if date is None else paths.times[date]

@@ -174,7 +174,7 @@ class _SpotMoves:
             "theta": exposure.theta * self.dt,
         }
         move = exposure.move
-        if move is not None:
+        if move is not None and exposure.vanna is not None and exposure.volga is not None:
             earned["vega"] = exposure.vega * move.by_vega
             earned["vanna"] = exposure.vanna * own * move.by_shift
             earned["volga"] = exposure.volga * move.by_vega * move.by_shift / 2
@@ -219,8 +219,9 @@ def _instrument(
     quotes = quote(scenario, instrument, paths, dates)
     zero = torch.zeros_like(quotes.price[:-1])
     delta = zero + 1.0 if quotes.delta is None else quotes.delta[:-1]
-    given = [zero if g is None else g[:-1] for g in (quotes.gamma, quotes.theta, quotes.vega)]
-    exposure = Exposure(((quotes.asset, delta),), *given)
+    given = (quotes.gamma, quotes.theta, quotes.vega)
+    gamma, theta, vega = (zero if values is None else values[:-1] for values in given)
+    exposure = Exposure(((quotes.asset, delta),), gamma, theta, vega)
     if isinstance(instrument, ListedOption):
         claim = instrument.option
         exposure = _paced(scenario, claim, paths, dates, exposure, quotes.price[:-1])

@@ -13,7 +13,7 @@ from .explanation import Explanation, explain
 from .hedgers import named_hedgers
 from .ladder import Rung
 from .terminal import say
-from .text_tables import decimals_of, text_table
+from .text_tables import Cell, decimals_of, text_table
 
 SHOWN = 6  # buckets of differences
 
@@ -63,7 +63,7 @@ def _totals(found: Explanation) -> str:
     headings = ["part", "mean", "95 %", "std"]
     totals = found.totals
     decimals = decimals_of([spread.value for _, spread in totals.values()])
-    rows = [
+    rows: list[list[Cell]] = [
         [
             name.replace("_", " "),
             centre.value,
@@ -91,7 +91,7 @@ def _blotter(found: Explanation) -> str:
     greeks = list(found.attribution.greeks)
     headings = ["day", "spot", "holding", "trade", *[f"net {name}" for name in greeks]]
     headings += [part.replace("_", " ") for part in parts] + ["P&L", "wealth"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"{step['day']:.4g}",
             f"{step['spot']:.2f}{'*' if step['jumped'] else ''}",
@@ -109,7 +109,7 @@ def _blotter(found: Explanation) -> str:
 
 
 def _ladder(rungs: Sequence[Rung]) -> str:
-    rows = [
+    rows: list[list[Cell]] = [
         [_percent(r.spot_move), _points(r.vol_move), *[getattr(r, n) for n in _GREEKS.values()]]
         for r in rungs
     ]
@@ -127,7 +127,7 @@ def _stress(found: Explanation) -> str:
 
 
 def _differences(name: str, found: Sequence[Difference]) -> str:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"{each.moneyness[0]:+g} to {each.moneyness[1]:+g}",
             f"{each.time_left[0]:.0%} to {each.time_left[1]:.0%}",
@@ -146,9 +146,9 @@ def _differences(name: str, found: Sequence[Difference]) -> str:
             "",
             table,
             "",
-            "moneyness: log(S / K) in standard deviations of the time left. untraded: decisions that",
-            "leave the holding as it was. h - r = lean + inertia (old h - r): lean is a hedge beside",
-            "the reference on purpose, inertia the share of the old distance that is kept to save cost.",
+            "moneyness: log(S / K) in standard deviations of the time left. untraded: decisions",
+            "that leave the holding as it was. h - r = lean + inertia (old h - r): lean is a hedge",
+            "beside the reference on purpose, inertia the share of the old distance that is kept.",
         ]
     )
 

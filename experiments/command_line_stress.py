@@ -22,7 +22,7 @@ from .hedgers import named_hedgers, standard_baselines
 from .shocks import SHOCKS
 from .stress import CALM, Stressed, StressTest, named_shocks, stress
 from .terminal import progress_bar, say
-from .text_tables import decimals_of, text_table
+from .text_tables import Cell, decimals_of, text_table
 
 
 def stress_(
@@ -74,12 +74,12 @@ def _heading(found: StressTest, name: str) -> str:
 def _table(hedgers: tuple[Stressed, ...], calm: bool) -> str:
     risks = [each.result.risk.value for each in hedgers]
     n = decimals_of([*risks, *[each.worst for each in hedgers]])
-    rows = []
+    rows: list[list[Cell]] = []
     for each in hedgers:
         risk, added = each.result.risk, each.added
         interval = "none" if risk.low is None else f"{risk.low:.{n}f} to {risk.high:.{n}f}"
         change = "none" if added.low is None else f"{added.low:+.{n}f} to {added.high:+.{n}f}"
-        row = [each.result.name, risk.value, interval]
+        row: list[Cell] = [each.result.name, risk.value, interval]
         row += [] if calm else [f"{added.value:+.{n}f}", change]
         rows.append([*row, each.result.mean.value, each.result.cost.value, each.worst])
     more = [] if calm else ["added", "95 %"]

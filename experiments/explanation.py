@@ -1,4 +1,4 @@
-"""Explains one hedger on one scenario: its P&L in parts, one path's blotter, the position's risks."""
+"""Explains a hedger on a scenario: its P&L in parts, a path's blotter, the position's risks."""
 
 from __future__ import annotations
 
@@ -126,8 +126,9 @@ def blotter(
 ) -> list[dict[str, Any]]:
     """One path step by step: what was held and traded, at what risk, and what it earned.
 
-    ``greeks`` are those of position and holdings together after the trade; ``parts`` and ``pnl`` are
-    of the step that follows, ``wealth`` the marked P&L after it. A stopped path's rows end there.
+    ``greeks`` are those of position and holdings together after the trade; ``parts`` and ``pnl``
+    are of the step that follows, ``wealth`` the marked P&L after it. A stopped path's rows end
+    there.
     """
     arrays, outcome = episodes.numpy(), attribution.outcome
     holding = np.asarray(outcome.holding)[:, path]

@@ -22,14 +22,11 @@ LEAST = 1e-12
 
 
 class Shock(Kind):
-    """Something that happens to the market at one date of the episode, on every path.
+    """Something that happens to the market on every path.
 
-    ``at`` is the share of the episode's market steps that are over by then: the first step struck is
-    the next one. Whoever hedges is not told: marking, rules and policies keep the scenario's own
-    parameters and see the prices and quotes that come.
+    Whoever hedges is not told: marking, rules and policies keep the scenario's own parameters and
+    see the prices and quotes that come.
     """
-
-    at: Share = 0.5
 
     def refusal(self, scenario: Scenario) -> str | None:
         """Why it cannot strike the scenario; null where it can."""
@@ -43,6 +40,16 @@ class Shock(Kind):
         """What it does to the costs of the episodes marked on them."""
         return episodes
 
+
+class DatedShock(Shock):
+    """A shock at one date.
+
+    ``at`` is the share of the episode's market steps that are over by then: the first step that is
+    struck is the next one.
+    """
+
+    at: Share = 0.5
+
     def first(self, paths: MarketPaths) -> int:
         """The market date at which it first shows, from 1."""
         return 1 + int(self.at * (len(paths.times) - 1))
@@ -52,8 +59,8 @@ class Shock(Kind):
         return torch.arange(len(paths.times))[:, None] >= self.first(paths)
 
 
-class Crash(Shock):
-    """All assets fall by ``fall`` within a step, and quoted vols are ``vol`` times as high from then.
+class Crash(DatedShock):
+    """All assets fall by ``fall`` within a step; quoted vols are ``vol`` times as high from then.
 
     The path after it goes on as it would have. Source: 19 October 1987, the S&P 500 fell by 20.47 %
     and the Cboe's VXO rose from 36.37 to 150.19 (Cboe, VXO history).
@@ -70,7 +77,7 @@ class Crash(Shock):
         return _each(paths, lambda asset: requoted(leapt(asset, leap), self.vol, self.since(paths)))
 
 
-class Gap(Shock):
+class Gap(DatedShock):
     """The spot of a leg leaps over its strike within a step, to ``beyond`` past it.
 
     From above the strike to ``strike (1 - beyond)``, from below to ``strike (1 + beyond)``: the
@@ -102,13 +109,13 @@ class Gap(Shock):
         return replace(assets[0], others=tuple(assets[1:]))
 
 
-class VolShift(Shock):
+class VolShift(DatedShock):
     """Moves are ``times`` as large from a date on, and so are the quoted vols.
 
-    With x a step's log-return, mu its drift and v its variance (the quoted vol's, or the model's own
-    where it has one) times dt: x' = mu + times (x - mu + v / 2) - times^2 v / 2, so that in a GBM
-    x' has ``times`` the vol and the same E[S]. Jumps are scaled along. A marking at a constant vol
-    does not follow. Definition: vol doubling, as stress tests of option desks have it.
+    With x a step's log-return, mu its drift and v its variance (the quoted vol's, or the model's
+    own where it has one) times dt: x' = mu + times (x - mu + v / 2) - times^2 v / 2, so that in a
+    GBM x' has ``times`` the vol and the same E[S]. Jumps are scaled along. A marking at a constant
+    vol does not follow. Definition: vol doubling, as stress tests of option desks have it.
     """
 
     kind: Literal["vol-shift"] = "vol-shift"
@@ -120,7 +127,7 @@ class VolShift(Shock):
         return _scaled_moves(scenario, paths, times, self.since(paths))
 
 
-class RegimeFlip(Shock):
+class RegimeFlip(DatedShock):
     """Calm paths turn rough and rough ones calm: vol is multiplied or divided by ``times``.
 
     A path is calm whose quoted vol at the date is at most the market's volatility; its moves are
@@ -144,11 +151,10 @@ class RegimeFlip(Shock):
 class WideSpreads(Shock):
     """Every cost is ``times`` what it was, all episode long: liquidity dries up.
 
-    Definition: the scenario's cost terms, multiplied. ``at`` plays no part.
+    Definition: the scenario's cost terms, multiplied.
     """
 
     kind: Literal["wide-spreads"] = "wide-spreads"
-    at: Literal[0.0] = 0.0
     times: Multiple = 10.0
 
     def strike(self, scenario: Scenario, paths: MarketPaths) -> MarketPaths:
@@ -163,7 +169,7 @@ class WideSpreads(Shock):
         return replace(episodes, cost_level=level)
 
 
-class OneFactor(Shock):
+class OneFactor(DatedShock):
     """All assets move as one from a date on: correlations go to 1.
 
     Step by step a further asset's log-return becomes mean + std times the first asset's, in the
@@ -221,7 +227,7 @@ def leapt(asset: MarketPaths, leap: Tensor) -> MarketPaths:
 
 
 def requoted(asset: MarketPaths, times: Tensor | float, since: Tensor) -> MarketPaths:
-    """Quoted vols and what the model holds of them ``times [1 or 1, N]`` as high ``since [T+1, 1]``."""
+    """Quoted vols, and what the model holds of them, ``times`` as high where ``since [T+1, 1]``."""
     if isinstance(times, float) and times == 1.0:
         return asset
     factor = torch.where(since, torch.as_tensor(times, dtype=asset.spot.dtype), 1.0)

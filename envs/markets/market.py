@@ -57,13 +57,19 @@ class MarketPaths:
         def cut(values: Tensor) -> Tensor:
             return values if values.shape[1] == 1 else values[:, paths]
 
-        given = {name: getattr(self, name) for name in _BY_PATH}
-        cuts = {name: None if values is None else cut(values) for name, values in given.items()}
+        def maybe(values: Tensor | None) -> Tensor | None:
+            return None if values is None else cut(values)
+
         return replace(
             self,
-            **cuts,
+            times=cut(self.times),
             spot=self.spot[:, paths],
             log_spot=self.log_spot[:, paths],
+            implied_vol=cut(self.implied_vol),
+            jump=maybe(self.jump),
+            skew=maybe(self.skew),
+            clock=maybe(self.clock),
+            expected=maybe(self.expected),
             latents={name: cut(values) for name, values in self.latents.items()},
             others=tuple(other.columns(paths) for other in self.others),
         )
@@ -92,10 +98,6 @@ class MarketPaths:
             expected=None,
             others=tuple(other.at(rows) for other in self.others),
         )
-
-
-# Entries of `MarketPaths` that all paths may share.
-_BY_PATH = ("times", "implied_vol", "jump", "skew", "clock", "expected")
 
 
 @dataclass(frozen=True)
