@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .desk import Desk
 from .episodes import Episodes
 from .hedger import Hedger, Known, Observations
-from .ledger import Account, trade_to, worth
+from .ledger import trade_to, worth
 from .namespace import NUMPY, X
 from .rollout import columns_of
 from .scenario import Scenario
@@ -43,7 +43,8 @@ def decide(
     """Ask a hedger at decision date ``t`` who then holds ``holding`` and has earned ``pnl``.
 
     On the dates before it the hedger hedges the episodes as in a rollout, so that what it remembers
-    is what it would; then its account is replaced by the one given. Evidence:
+    is what it would; then its account is replaced by the one given, with no order under way. Its
+    trades do not move these prices. Evidence:
     tests/envs/test_decision.py (on a rollout's own account it is the rollout's decision).
 
     Raises:
@@ -55,13 +56,16 @@ def decide(
     state = hedger.start(episodes.paths)
     for s in range(t):
         target, state = hedger.act(known._at(s, account), state)
-        account = desk.advance(account, columns_of(hedger, target, episodes), tape, s, False)[0]
+        dealt = desk.advance(account, columns_of(hedger, target, episodes), tape, s, False)
+        account = dealt.account
     price = tuple(p[t] for p in tape.price)
     cash = pnl - worth(holding, price) - tape.mark[t]
-    account = Account(cash=cash, holding=holding, wealth=pnl)
+    pending = (holding,) * len(account.pending)
+    account = account._replace(cash=cash, holding=holding, wealth=pnl, pending=pending)
     target, _ = hedger.act(known._at(t, account), state)
     requested = columns_of(hedger, target, episodes)
     held = desk.admissible(requested, account, tape, t)
     level = None if tape.cost_level is None else tape.cost_level[0]
-    _, cost, trade = trade_to(account, held, price, desk.costs, NUMPY, level)
+    frictions = desk.frictions(tape, t)
+    _, cost, trade = trade_to(account, held, price, desk.costs, NUMPY, level, frictions)
     return Decision(holding, requested, held, trade, cost)

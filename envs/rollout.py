@@ -113,7 +113,7 @@ def rollout(
         wealth=stacked(wealths),
         going=stacked(active),
         lines=by_name,
-        market=None if tape.response is None else tape.response.market,
+        market=tape.response.market if isinstance(tape.response, Response) else None,
     )
 
 

@@ -28,7 +28,7 @@ def gamma_at(scenario: Scenario, claim: Claim, paths: MarketPaths, t: int, spot:
         spot=torch.stack([spot, here.spot[1]]),
         log_spot=torch.stack([spot.log(), here.log_spot[1]]),
     )
-    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, moved).gamma[0]
+    return scenario.marking.value(claim, maturity_of(claim, paths), scenario.market, moved).gamma[0]
 
 
 def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..envs import Episodes, Hedger, Outcome, Scenario, mark, rollout
+from ..envs import Hedger, Outcome, Scenario, mark, rollout
 from ..envs.instrument_quotes import quote
 from ..envs.instruments import Claim, Instrument, Leg, ListedOption, Position, RolledOption
 from ..envs.markets import MarketPaths
@@ -32,8 +32,10 @@ class Attribution:
     """One hedger's P&L in parts; arrays ``[T, N]``, money, of the steps (t, t+1].
 
     Attributes:
-        parts: ``day_one`` (premium + mark, in the first step), the Greeks, ``jump``, the ledger's
-            own lines by name (charges negative) and ``unexplained``; they add up to ``pnl``.
+        parts: ``day_one`` (premium + mark, in the first step), the Greeks, ``jump``, ``default``
+            where there is a counterparty, the ledger's own lines by name (charges negative; carry
+            with borrow fees, interest with funding, cost with slippage and impact) and
+            ``unexplained``; they add up to ``pnl``.
         pnl: of the step.
         greeks: of position and holdings together over the step, by name: ``delta`` to the first
             asset (``delta_1`` to the next, and so on), ``gamma``, ``vega``, ``theta``.
@@ -96,16 +98,15 @@ def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribu
     Source: Bergomi, "Stochastic Volatility Modeling", 2016, chapter 1, for the expansion. Evidence:
     tests/experiments/test_attribution.py.
     """
-    episodes = mark(scenario, paths)
-    outcome = rollout(scenario, episodes, hedger, record=True)
-    return attributed(scenario, paths, episodes, outcome)
+    return attributed(
+        scenario, paths, rollout(scenario, mark(scenario, paths), hedger, record=True)
+    )
 
 
-def attributed(
-    scenario: Scenario, paths: MarketPaths, episodes: Episodes, outcome: Outcome
-) -> Attribution:
-    """The same of a rollout that was recorded on the ``episodes`` of the ``paths``."""
+def attributed(scenario: Scenario, paths: MarketPaths, outcome: Outcome) -> Attribution:
+    """The same of a rollout that was recorded on the episodes of the ``paths``."""
     assert outcome.lines is not None and outcome.going is not None
+    paths = paths if outcome.market is None else outcome.market
     dates = decision_dates(scenario, paths)
     moves = _SpotMoves(paths, dates)
     held, going = torch.as_tensor(outcome.holding), torch.as_tensor(outcome.going)
@@ -120,6 +121,8 @@ def attributed(
     day_one = np.zeros_like(pnl)
     day_one[0] = wealth[0]
     pnl[0] += wealth[0]
+    if scenario.counterparty is not None:
+        parts["default"] = _defaults(scenario, paths, dates, outcome)
     lines = {
         name: -line if name in CHARGES else line
         for name, line in outcome.lines.items()
@@ -128,6 +131,17 @@ def attributed(
     parts = {"day_one": day_one, **parts, **lines}
     parts["unexplained"] = pnl - sum(parts.values())
     return Attribution(parts, pnl, greeks.named(greeks.totals), outcome)
+
+
+def _defaults(scenario: Scenario, paths: MarketPaths, dates: list[int], outcome: Outcome) -> Floats:
+    """What a counterparty's default took, ``[T, N]``: cash flows that no claim explains."""
+    assert outcome.lines is not None
+    book = mark_position(scenario, paths, dates)
+    going = np.asarray(outcome.going)
+    stopped = going & ~np.concatenate([going[1:], np.ones_like(going[:1])])
+    paid = np.asarray(book.cash_flow)[1:] + stopped * np.asarray(book.mark)[1:]
+    lost: Floats = outcome.lines["cash_flow"] - going * paid
+    return lost
 
 
 class _Sums:

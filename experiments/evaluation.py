@@ -230,15 +230,17 @@ def play(
 
 def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
     """The ``block``-th block of evaluation paths of a seed, float64."""
-    return mark(scenario, evaluation_paths(scenario, seed, block))
+    return mark(scenario, *evaluation_paths(scenario, seed, block))
 
 
-def evaluation_paths(scenario: Scenario, seed: int, block: int) -> MarketPaths:
-    """The prices of that block."""
+def evaluation_paths(
+    scenario: Scenario, seed: int, block: int
+) -> tuple[MarketPaths, torch.Generator]:
+    """The prices of that block, and the generator from which their frictions are drawn."""
     generator = generator_of(stream_of(seed, Role.EVALUATION, block))
     recorded = scenario.market.recorded_paths
     size = BLOCK if recorded is None else min(BLOCK, recorded)
-    return market_paths(scenario, size, generator, torch.float64)
+    return market_paths(scenario, size, generator, torch.float64), generator
 
 
 def summarise(

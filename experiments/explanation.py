@@ -100,10 +100,12 @@ def explain(
         raise ValueError(f"paths {paths}: give from 2 to {most}")
     if path not in CHOICES and not (path.isdigit() and int(path) < paths):
         raise ValueError(f"path {path!r}: give {', '.join(CHOICES)} or a number below {paths}")
-    drawn = evaluation_paths(scenario, seed, 0).columns(torch.arange(paths))
-    episodes = mark(scenario, drawn)
+    block, generator = evaluation_paths(scenario, seed, 0)
+    drawn = block.columns(torch.arange(paths))
+    episodes = mark(scenario, drawn, generator)
     outcome = rollout(scenario, episodes, hedger, record=True)
-    attribution = attributed(scenario, drawn, episodes, outcome)
+    attribution = attributed(scenario, drawn, outcome)
+    seen = episodes if outcome.market is None else mark(scenario, outcome.market)
     chosen = _path(outcome.pnl, path)
     unhedged = rollout(scenario, episodes, NoHedge()).pnl
     return Explanation(
@@ -114,16 +116,14 @@ def explain(
         effectiveness=statistics.effectiveness(outcome.pnl, unhedged),
         path=chosen,
         chosen=path if path in CHOICES else "by number",
-        blotter=blotter(scenario, episodes, attribution, chosen),
+        blotter=blotter(seen, attribution, chosen),
         ladder=ladder(scenario),
         stress=stress_grid(scenario),
-        against=_against(scenario, hedger, episodes, outcome),
+        against=_against(scenario, hedger, episodes, seen, outcome),
     )
 
 
-def blotter(
-    scenario: Scenario, episodes: Episodes, attribution: Attribution, path: int
-) -> list[dict[str, Any]]:
+def blotter(episodes: Episodes, attribution: Attribution, path: int) -> list[dict[str, Any]]:
     """One path step by step: what was held and traded, at what risk, and what it earned.
 
     ``greeks`` are those of position and holdings together after the trade; ``parts`` and ``pnl``
@@ -163,17 +163,20 @@ def _path(pnl: Floats, path: str) -> int:
 
 
 def _against(
-    scenario: Scenario, hedger: Hedger, episodes: Episodes, outcome: Outcome
+    scenario: Scenario, hedger: Hedger, episodes: Episodes, seen: Episodes, outcome: Outcome
 ) -> dict[str, list[Difference]]:
-    """The hedger beside delta and, where known, the optimum; nothing of delta or of doing none."""
+    """The hedger beside delta and, where known, the optimum; nothing of delta or of doing none.
+
+    ``seen`` are the episodes as the hedger's own trades have moved them.
+    """
     if hedger in (DeltaHedge(), NoHedge()):
         return {}
-    neutral = delta_holdings(scenario, episodes, outcome)
-    found = {"delta": differences(scenario, episodes, outcome, neutral)}
+    neutral = delta_holdings(scenario, seen, outcome)
+    found = {"delta": differences(scenario, seen, outcome, neutral)}
     if hedger != OptimalHedge() and known_optimum(scenario) is not None:
         best = rollout(scenario, episodes, OptimalHedge(), record=True)
         holdings = np.asarray(best.holding)[..., scenario.contract.options]
-        found["optimal"] = differences(scenario, episodes, outcome, holdings)
+        found["optimal"] = differences(scenario, seen, outcome, holdings)
     return found
 
 

@@ -12,6 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ..envs import Episodes, Scenario
+from ..envs.calendar import DAYS_PER_YEAR
+from ..envs.frictions import ScheduledHalt
 from ..envs.markets import MarketPaths
 from ..envs.part import Kind
 
@@ -31,6 +33,10 @@ class Shock(Kind):
     def refusal(self, scenario: Scenario) -> str | None:
         """Why it cannot strike the scenario; null where it can."""
         return None
+
+    def marked(self, scenario: Scenario) -> Scenario:
+        """The scenario whose frictions the struck paths get."""
+        return scenario
 
     @abstractmethod
     def strike(self, scenario: Scenario, paths: MarketPaths) -> MarketPaths:
@@ -169,6 +175,30 @@ class WideSpreads(Shock):
         return replace(episodes, cost_level=level)
 
 
+class TradingHalt(DatedShock):
+    """Nothing can be traded for ``days`` calendar days; prices go on.
+
+    Definition: `ScheduledHalt` from the decision date at the share ``at`` of them, on as many
+    decision dates as fall into the days on average, at least one.
+    """
+
+    kind: Literal["trading-halt"] = "trading-halt"
+    days: Annotated[float, Field(gt=0)] = 3.0
+
+    def marked(self, scenario: Scenario) -> Scenario:
+        """With the halt beside any that the scenario has."""
+        decisions = len(scenario.calendar.decisions)
+        dates = round(self.days / DAYS_PER_YEAR / scenario.calendar.horizon * decisions)
+        halt = ScheduledHalt(start=int(self.at * decisions), dates=max(dates, 1))
+        halts = (*scenario.execution.halts, halt)
+        changed = scenario.execution.model_copy(update={"halts": halts})
+        return scenario.model_copy(update={"execution": changed})
+
+    def strike(self, scenario: Scenario, paths: MarketPaths) -> MarketPaths:
+        """Prices are what they were."""
+        return paths
+
+
 class OneFactor(DatedShock):
     """All assets move as one from a date on: correlations go to 1.
 
@@ -214,6 +244,7 @@ SHOCKS: dict[str, Shock] = {
     "vol-doubling": VolShift(),
     "vol-regime-flip": RegimeFlip(),
     "spreads-x10": WideSpreads(),
+    "trading-halt": TradingHalt(),
     "correlation-one": OneFactor(),
 }
 

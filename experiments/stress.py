@@ -143,10 +143,11 @@ def stress(
 
 def shocked_block(scenario: Scenario, seed: int, block: int, shock: Shock | None) -> Episodes:
     """A block of evaluation paths with a shock laid over them."""
-    paths = evaluation_paths(scenario, seed, block)
+    paths, generator = evaluation_paths(scenario, seed, block)
     if shock is None:
-        return mark(scenario, paths)
-    return shock.charge(mark(scenario, shock.strike(scenario, paths)))
+        return mark(scenario, paths, generator)
+    struck = shock.strike(scenario, paths)
+    return shock.charge(mark(shock.marked(scenario), struck, generator))
 
 
 def _judged(
