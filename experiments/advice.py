@@ -20,7 +20,7 @@ from ..envs.markets import MarketPaths
 from ..envs.markets.sabr import Sabr
 from ..envs.part import Part
 from ..envs.presets import read_yaml
-from .attribution import decision_dates
+from .exposures import decision_dates
 from .revaluation import at_the_start, sabr_scale
 
 Positive = Annotated[float, Field(gt=0)]

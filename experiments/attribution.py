@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,19 +12,15 @@ from torch import Tensor
 
 from ..envs import Hedger, Outcome, Scenario, mark, rollout
 from ..envs.instrument_quotes import quote
-from ..envs.instruments import Claim, Instrument, Leg, ListedOption, Position, RolledOption
 from ..envs.markets import MarketPaths
 from ..envs.position_marks import mark_position
-from ..envs.valuation import maturity_of, value
-from .revaluation import VolMove, shifted_vol, vol_move
+from .exposures import Exposure, decision_dates, exposures
 
 Floats = NDArray[np.float64]
 
 GREEKS = ("delta", "gamma", "theta", "vega", "vanna", "volga")
 CHARGES = ("cost",)  # lines of the ledger that are taken off
 VALUES = ("pnl", "gains", "cash_flow", "traded")  # lines that the Greeks explain, or no money
-TINY = 1e-12
-SHIFT = 1e-3  # of the vol, for the central differences of vanna and volga
 
 
 @dataclass(frozen=True)
@@ -53,32 +49,6 @@ class Attribution:
         return {name: part.sum(axis=0) for name, part in self.parts.items()}
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """What one leg or hedge instrument is exposed to, per unit; rows are dates.
-
-    Attributes:
-        assets: each asset with the delta to it, ``[T, N]``.
-        gamma, theta, vega: ``[T, N]``; gamma to the asset that comes first.
-        move: how its vol moves over each step; null: it stands still.
-        vanna, volga: how delta and vega move with the vol, ``[T, N]``; null with ``move``.
-    """
-
-    assets: tuple[tuple[int, Tensor], ...]
-    gamma: Tensor
-    theta: Tensor
-    vega: Tensor
-    move: VolMove | None = None
-    vanna: Tensor | None = None
-    volga: Tensor | None = None
-
-    @property
-    def greeks(self) -> dict[str, Tensor]:
-        """By name, as `Attribution.greeks`."""
-        deltas = {f"delta_{asset}" if asset else "delta": d for asset, d in self.assets}
-        return deltas | {"gamma": self.gamma, "vega": self.vega, "theta": self.theta}
-
-
 def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribution:
     """Attribute a hedger's P&L on given market paths.
 
@@ -87,10 +57,10 @@ def attribute(scenario: Scenario, paths: MarketPaths, hedger: Hedger) -> Attribu
 
         delta h dS, gamma h dS^2 / 2, theta h dt, vega h dv, vanna h dS dv, volga h dv^2 / 2.
 
+    A claim on several assets has a delta to each and all their gammas, those across assets too.
     A step's jumps are a part of their own: the book's value at t+1 less its value there without the
     jumps, fully revalued; dS leaves them out. Money is never counted anew: P&L and its lines are
-    the ledger's. ``unexplained`` is the rest: higher orders, gammas across assets, the last step's
-    kink.
+    the ledger's. ``unexplained`` is the rest: higher orders and the kink of an expiry.
 
     Where variance has a clock of its own, the part of theta that is time value (theta less r V plus
     (r - q) S delta) runs on it.
@@ -111,7 +81,7 @@ def attributed(scenario: Scenario, paths: MarketPaths, outcome: Outcome) -> Attr
     moves = _SpotMoves(paths, dates)
     held, going = torch.as_tensor(outcome.holding), torch.as_tensor(outcome.going)
     earned, greeks = _Sums(going), _Sums(going)
-    for quantity, exposure in _exposures(scenario, paths, dates, held):
+    for quantity, exposure in exposures(scenario, paths, dates, held):
         earned.add(quantity, moves.explain(exposure))
         greeks.add(quantity, exposure.greeks)
     parts = earned.named(GREEKS)
@@ -161,12 +131,6 @@ class _Sums:
         return {name: np.asarray(self.totals.get(name, zero) * self.going) for name in names}
 
 
-def decision_dates(scenario: Scenario, paths: MarketPaths) -> list[int]:
-    """The market dates at which accounts are kept, the end included."""
-    dates = [*scenario.calendar.decisions, scenario.calendar.steps]
-    return dates if len(paths.times) == scenario.calendar.steps + 1 else [*range(len(paths.times))]
-
-
 class _SpotMoves:
     """The moves of a batch over its steps, jumps left out."""
 
@@ -182,9 +146,12 @@ class _SpotMoves:
         """What one unit earns in each step, by Greek, ``[T, N]``."""
         own = self.ds[exposure.assets[0][0]]
         delta = sum((d * self.ds[asset] for asset, d in exposure.assets), 0.0 * own)
+        gamma = exposure.gamma * own**2
+        for i, j, curvature in exposure.curved:
+            gamma = gamma + curvature * self.ds[i] * self.ds[j]
         earned = {
             "delta": delta,
-            "gamma": exposure.gamma * own**2 / 2,
+            "gamma": gamma / 2,
             "theta": exposure.theta * self.dt,
         }
         move = exposure.move
@@ -199,116 +166,6 @@ def jumps(asset: MarketPaths, dates: list[int]) -> Tensor:
     """The log-jumps of an asset over the steps between dates, ``[T, N]``."""
     assert asset.jump is not None
     return asset.jump.cumsum(dim=0)[dates].diff(dim=0)
-
-
-def _exposures(
-    scenario: Scenario, paths: MarketPaths, dates: list[int], held: Tensor
-) -> Iterator[tuple[Tensor | float, Exposure]]:
-    """Every leg and hedge instrument: how much of it, and what a unit is exposed to."""
-    for leg in scenario.position.legs:
-        yield 1.0, _leg(scenario, leg, paths, dates)
-    for k, hedge in enumerate(scenario.hedges):
-        if held[..., k].any():
-            yield held[..., k], _instrument(scenario, hedge.instrument, paths, dates)
-
-
-def _leg(scenario: Scenario, leg: Leg, paths: MarketPaths, dates: list[int]) -> Exposure:
-    alone = scenario.model_copy(update={"position": Position(legs=(leg,))})
-    book = mark_position(alone, paths, dates)
-    claim = leg.claim
-    order = [claim.asset, *(a for a in range(len(book.deltas)) if a != claim.asset)]
-    exposure = Exposure(
-        assets=tuple((asset, book.deltas[asset][:-1]) for asset in order),
-        gamma=book.gamma[:-1],
-        theta=book.theta[:-1],
-        vega=book.vega[:-1],
-    )
-    exposure = _paced(scenario, claim, paths, dates, exposure, book.mark[:-1])
-    return _with_vol(scenario, claim, paths, dates, exposure, leg.quantity)
-
-
-def _instrument(
-    scenario: Scenario, instrument: Instrument, paths: MarketPaths, dates: list[int]
-) -> Exposure:
-    quotes = quote(scenario, instrument, paths, dates)
-    zero = torch.zeros_like(quotes.price[:-1])
-    delta = zero + 1.0 if quotes.delta is None else quotes.delta[:-1]
-    given = (quotes.gamma, quotes.theta, quotes.vega)
-    gamma, theta, vega = (zero if values is None else values[:-1] for values in given)
-    exposure = Exposure(((quotes.asset, delta),), gamma, theta, vega)
-    if isinstance(instrument, ListedOption):
-        claim = instrument.option
-        exposure = _paced(scenario, claim, paths, dates, exposure, quotes.price[:-1])
-        return _with_vol(scenario, claim, paths, dates, exposure)
-    if not isinstance(instrument, RolledOption):
-        return exposure
-    move = vol_move(scenario, paths, dates, instrument.asset)
-    if move is None:
-        return exposure
-    up, down = [
-        quote(*_swap(shifted_vol(scenario, paths, h), instrument), dates) for h in (SHIFT, -SHIFT)
-    ]
-    assert up.delta is not None and down.delta is not None
-    assert up.vega is not None and down.vega is not None
-    vanna, volga = (up.delta - down.delta)[:-1], (up.vega - down.vega)[:-1]
-    return replace(exposure, move=move, vanna=vanna / (2 * SHIFT), volga=volga / (2 * SHIFT))
-
-
-def _swap(
-    shifted: tuple[Scenario, MarketPaths], instrument: Instrument
-) -> tuple[Scenario, Instrument, MarketPaths]:
-    return shifted[0], instrument, shifted[1]
-
-
-def _with_vol(
-    scenario: Scenario,
-    claim: Claim,
-    paths: MarketPaths,
-    dates: list[int],
-    exposure: Exposure,
-    quantity: float = 1.0,
-) -> Exposure:
-    """With the moves of its vol, vanna and volga where the claim is still alive."""
-    move = vol_move(scenario, paths, dates, claim.asset, claim)
-    if move is None:
-        return exposure
-    up, down = [
-        value(moved, claim, shifted)
-        for h in (SHIFT, -SHIFT)
-        for moved, shifted in [shifted_vol(scenario, paths, h)]
-    ]
-    delta = exposure.assets[0][1]
-    alive = (delta != 0) | (exposure.gamma != 0) | (exposure.vega != 0)
-    scale = alive * quantity / (2 * SHIFT)
-    vanna = (up.delta - down.delta)[dates][:-1] * scale
-    volga = (up.vega - down.vega)[dates][:-1] * scale
-    return replace(exposure, move=move, vanna=vanna, volga=volga)
-
-
-def _paced(
-    scenario: Scenario,
-    claim: Claim,
-    paths: MarketPaths,
-    dates: list[int],
-    exposure: Exposure,
-    price: Tensor,
-) -> Exposure:
-    """With theta's time value on the clock of variance, where there is one.
-
-    The marking spreads the variance left evenly over the time left; a step has its own.
-    """
-    if paths.clock is None:
-        return exposure
-    market = scenario.market
-    carry = market.rate * price
-    for asset, delta in exposure.assets:
-        spot = paths.assets[asset].spot[dates][:-1]
-        carry = carry - (market.rate - market.dividends[asset]) * spot * delta
-    terms = scenario.marking.terms(claim, maturity_of(claim, paths), market, paths)
-    pace = (terms.variance_tau / terms.tau.clamp(min=TINY))[dates][:-1]
-    step = paths.clock[dates].diff(dim=0) / paths.times[dates].diff(dim=0)
-    value_of_time = (exposure.theta - carry) * step / pace.clamp(min=TINY)
-    return replace(exposure, theta=carry + value_of_time)
 
 
 def _jumps(scenario: Scenario, paths: MarketPaths, dates: list[int], held: Tensor) -> Tensor:

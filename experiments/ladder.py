@@ -11,7 +11,7 @@ import torch
 from ..envs import Scenario
 from ..envs.calendar import DAYS_PER_YEAR
 from ..envs.position_marks import mark_position
-from .attribution import decision_dates
+from .exposures import decision_dates
 from .revaluation import at_the_start, scaled_spot, shifted_vol
 
 LADDER_SPOTS = (-0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05, 0.1, 0.2)

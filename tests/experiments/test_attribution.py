@@ -41,7 +41,9 @@ def call(spot: float, strike: float, tau: float, vol: float) -> float:
     return float(spot * norm.cdf(d1) - strike * norm.cdf(d1 - root))
 
 
-@pytest.mark.parametrize("name", ["short-call-jumps", "book-jumps", "gamma-hedge-jumps"])
+@pytest.mark.parametrize(
+    "name", ["short-call-jumps", "book-jumps", "gamma-hedge-jumps", "exchange-option"]
+)
 def test_the_parts_add_up_to_the_ledgers_pnl(name: str) -> None:
     scenario = load_scenario(name)
     rules = [DeltaHedge(), *([parse_baseline("delta-gamma")] if scenario.contract.options else [])]
