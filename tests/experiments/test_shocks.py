@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,3 +167,17 @@ def test_all_assets_move_as_one_and_keep_mean_and_vol() -> None:
 def test_what_cannot_be_struck_says_why(scenario: Scenario) -> None:
     assert "one asset" in str(OneFactor().refusal(scenario))
     assert "strike" in str(Gap().refusal(load_scenario("exchange-option")))
+
+
+def test_the_shock_of_the_page_runs(root: Path, scenario: Scenario) -> None:
+    page = (root / "docs/stress.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    try:
+        exec(block, {"__name__": "page"})
+        paths = drawn(scenario)
+        struck = SHOCKS["rally"].strike(scenario, paths)
+        torch.testing.assert_close(struck.spot[16:], 1.1 * paths.spot[16:])
+        assert struck.jump is not None and torch.count_nonzero(struck.jump) == 64
+    finally:
+        SHOCKS.pop("rally", None)
+        Shock.kinds.pop("rally", None)
