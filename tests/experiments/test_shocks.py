@@ -173,7 +173,7 @@ def test_the_shock_of_the_page_runs(root: Path, scenario: Scenario) -> None:
     page = (root / "docs/stress.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     try:
-        exec(block, {"__name__": "page"})
+        exec(compile(block, "page", "exec", dont_inherit=True), {"__name__": "page"})
         paths = drawn(scenario)
         struck = SHOCKS["rally"].strike(scenario, paths)
         torch.testing.assert_close(struck.spot[16:], 1.1 * paths.spot[16:])
