@@ -238,7 +238,7 @@ class OneFactor(DatedShock):
 
 
 SHOCKS: dict[str, Shock] = {
-    "crash-20": Crash(fall=0.2),
+    "crash": Crash(fall=0.2),
     "crash-1987": Crash(fall=0.2047, vol=4.13),
     "gap-through-strike": Gap(),
     "vol-doubling": VolShift(),

@@ -73,7 +73,7 @@ def test_a_crash_takes_its_share_within_one_step(scenario: Scenario) -> None:
 
 def test_1987_is_in_the_registry_with_its_figure() -> None:
     assert SHOCKS["crash-1987"] == Crash(fall=0.2047, vol=4.13)
-    assert SHOCKS["crash-20"] == Crash(fall=0.2)
+    assert SHOCKS["crash"] == Crash(fall=0.2)
 
 
 def test_a_crash_is_attributed_to_a_jump(scenario: Scenario) -> None:

@@ -54,13 +54,13 @@ def test_shocks_by_name(plain: Scenario) -> None:
 
 
 def test_the_command(deephedge: Deephedge) -> None:
-    arguments = ["stress", "sp500-call", "--shock", "crash-20", "--hedger", "delta"]
+    arguments = ["stress", "sp500-call", "--shock", "crash", "--hedger", "delta"]
     arguments += ["--paths", "64", "--set", "calendar.steps=5"]
     document = deephedge(*arguments, "--json").json
-    assert [each["name"] for each in document["shocks"]] == [CALM, "crash-20"]
+    assert [each["name"] for each in document["shocks"]] == [CALM, "crash"]
     assert document["shocks"][1]["definition"]["fall"] == 0.2
     shown = deephedge(*arguments)
-    assert shown.code == 0 and "crash-20: fall 0.2" in shown.out.replace("at 0.5, ", "")
+    assert shown.code == 0 and "crash: fall 0.2" in shown.out.replace("at 0.5, ", "")
     refused = deephedge("stress", "sp500-call", "--shock", "gap-through")
     assert refused.code == 2 and "did you mean 'gap-through-strike'" in refused.err
 
