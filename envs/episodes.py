@@ -140,11 +140,21 @@ def simulate(
     dtype: torch.dtype = torch.float64,
 ) -> Episodes:
     """Draw ``paths`` outcomes of the scenario on the generator's device."""
+    return mark(scenario, market_paths(scenario, paths, generator, dtype), generator)
+
+
+def market_paths(
+    scenario: Scenario,
+    paths: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float64,
+) -> MarketPaths:
+    """Draw the prices of ``paths`` outcomes, before anything is marked on them."""
     _keep_freed_memory()
     times = scenario.calendar.times(paths, generator)
     clock = scenario.calendar.clock(times)
     moves = scenario.market.simulate(times, paths, generator, dtype, clock)
-    return mark(scenario, fed_back(scenario, moves), generator)
+    return fed_back(scenario, moves)
 
 
 @cache

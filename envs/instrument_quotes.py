@@ -32,7 +32,7 @@ class Quotes:
         arrival: what a holding of the step that ended is worth, where an expiry makes that differ
             from the price at which the next contract trades; null: the price.
         delta: to its asset; null: 1.
-        gamma, vega: null: 0.
+        gamma, vega, theta: null: 0.
         carry: cash at t+1 on a unit held, ``[T, N]``; null: none.
         expected: what is expected of ``arrival_{t+1} / price_t``, ``[T, 1 or N]``; null: not known.
         settles: whether it is settled at each date.
@@ -47,6 +47,7 @@ class Quotes:
     delta: Tensor | None = None
     gamma: Tensor | None = None
     vega: Tensor | None = None
+    theta: Tensor | None = None
     carry: Tensor | None = None
     expected: Tensor | None = None
     relisted: bool = False
@@ -94,17 +95,18 @@ def _listed(
     scenario: Scenario, instrument: ListedOption, paths: MarketPaths, dates: list[int]
 ) -> Quotes:
     claim = instrument.option
-    price, delta, gamma, vega = [_at(g, dates) for g in value(scenario, claim, paths)[:4]]
+    price, *greeks = [_at(g, dates) for g in value(scenario, claim, paths)[:5]]
     date = settlement(claim, paths.times)
     settles = tuple(date is not None and other == date for other in dates)
     if date is not None:
         row = dates.index(date)
-        price, delta, gamma, vega = (g.clone() for g in (price, delta, gamma, vega))
+        price, *greeks = (g.clone() for g in (price, *greeks))
         price[row] = payoff(claim, paths, date)
         price[row + 1 :] = 0.0
-        for values in (delta, gamma, vega):
+        for values in greeks:
             values[row:] = 0.0
-    return Quotes(claim.asset, price, settles, delta=delta, gamma=gamma, vega=vega)
+    delta, gamma, vega, theta = greeks
+    return Quotes(claim.asset, price, settles, delta=delta, gamma=gamma, vega=vega, theta=theta)
 
 
 def _future(scenario: Scenario, instrument: Future, paths: MarketPaths, dates: list[int]) -> Quotes:
@@ -127,6 +129,7 @@ def _future(scenario: Scenario, instrument: Future, paths: MarketPaths, dates: l
         tuple(rolls),
         arrival=arrival if any(rolls) else None,
         delta=delta,
+        theta=-cost_of_carry * price if cost_of_carry else None,
         # Buying one ties up no cash: what its price costs in interest comes back.
         carry=torch.expm1(market.rate * dt).to(spot.dtype) * price[:-1] if market.rate else None,
         expected=None if expected is None else expected * torch.exp(-cost_of_carry * dt),
@@ -145,7 +148,7 @@ def _rolled(
         price, *greeks = _contract(scenario, instrument, paths, dates[start : stop + 1])
         expired[stop] = price[stop - start :]
         parts.append([values[: stop - start] for values in (price, *greeks)])
-    price, delta, gamma, vega = (torch.cat(values) for values in zip(*parts, strict=True))
+    price, delta, gamma, vega, theta = (torch.cat(values) for values in zip(*parts, strict=True))
     arrival = price.clone()
     for row in listings[1:]:
         arrival[row] = expired[row][0]
@@ -157,6 +160,7 @@ def _rolled(
         delta=delta,
         gamma=gamma,
         vega=vega,
+        theta=theta,
         relisted=True,
     )
 
@@ -164,11 +168,11 @@ def _rolled(
 def _contract(
     scenario: Scenario, instrument: RolledOption, paths: MarketPaths, dates: list[int]
 ) -> list[Tensor]:
-    """Price, delta, gamma and vega of the option listed at the first of some market dates."""
+    """Price, delta, gamma, vega and theta of the option listed at the first of some dates."""
     terms = _terms(instrument)
     listing = listed(scenario, instrument.option, terms, paths, dates[0], until=dates[-1])
     rows = [date - dates[0] for date in dates]
-    return [greek[rows] for greek in listing.greeks(scenario)[:4]]
+    return [greek[rows] for greek in listing.greeks(scenario)]
 
 
 def _on_the_run(
@@ -193,17 +197,17 @@ def _listed_at(
 ) -> Quotes:
     """The contract that is listed, and traded, at one decision date."""
     listing = listed(scenario, instrument.option, _terms(instrument), paths, dates[row])
-    known = [paths.spot.new_zeros((len(dates), paths.spot.shape[1])) for _ in range(4)]
+    known = [paths.spot.new_zeros((len(dates), paths.spot.shape[1])) for _ in range(5)]
     rows = [date - dates[row] for date in dates[row:]]
-    for series, greek in zip(known, listing.greeks(scenario), strict=False):
+    for series, greek in zip(known, listing.greeks(scenario), strict=True):
         series[row:] = greek[rows]
-    price, delta, gamma, vega = known
+    price, delta, gamma, vega, theta = known
     expiry, last = listing.expiry, len(dates)
     if expiry is not None:
         last = row + rows.index(expiry)
         price[last] = listing.payoff(expiry)
         price[last + 1 :] = 0.0
-        for values in (delta, gamma, vega):
+        for values in (delta, gamma, vega, theta):
             values[last:] = 0.0
     return Quotes(
         instrument.asset,
@@ -212,6 +216,7 @@ def _listed_at(
         delta=delta,
         gamma=gamma,
         vega=vega,
+        theta=theta,
         closed=tuple(t != row for t in range(len(dates))),
     )
 

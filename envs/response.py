@@ -62,6 +62,11 @@ class Response:
         answer = replace(self, moved=moved, episodes=episodes)
         return replace(self.lay_out(episodes), frictions=tape.frictions, response=answer)
 
+    @property
+    def market(self) -> MarketPaths:
+        """The market's paths as moved so far."""
+        return displaced(self.paths, self.moved)
+
     def state(self) -> tuple[X, ...]:
         """How far it has been moved, as plain arrays for `restored`."""
         return tuple([m.numpy() for m in self.moved])

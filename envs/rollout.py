@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ import torch
 from .desk import Dealt, Desk
 from .episodes import Episodes
 from .hedger import Hedger, Known, Observations, stack
-from .ledger import Account, ordered_sum, select
+from .ledger import Account, Entries, ordered_sum, select
+from .markets import MarketPaths
 from .namespace import NUMPY, TORCH, Namespace, X
 from .response import Response, responding
 from .scenario import Scenario
@@ -24,8 +25,10 @@ class Outcome:
     pnl = premium + gains + carry + interest - cost + cash_flow. ``turnover`` is the sum of |trade|
     price over the spot at time 0; ``trades`` counts trades; ``clipped`` is how far the limits moved
     the requested holdings, in units; ``breach`` counts the dates at which the delta of position and
-    holdings was outside the scenario's range. ``holding`` ``[T, N, K]`` and ``wealth``
-    ``[T+1, N]`` are recorded on request.
+    holdings was outside the scenario's range. On request are recorded ``holding`` ``[T, N, K]``,
+    ``wealth`` ``[T+1, N]``, ``going`` ``[T, N]``, whether a path had not yet stopped, ``lines``,
+    the ledger's own of every step by name, each ``[T, N]``, and ``market``, the prices as the
+    hedger's trades have moved them; null where they move none.
     """
 
     pnl: X
@@ -41,6 +44,9 @@ class Outcome:
     breach: X
     holding: X | None = None
     wealth: X | None = None
+    going: X | None = None
+    lines: dict[str, X] | None = None
+    market: MarketPaths | None = None
 
 
 def rollout(
@@ -70,14 +76,19 @@ def rollout(
     lines = _Lines(tape, ops, account)
     going: X = None
     holdings, wealths = [], [account.wealth]
+    active: list[X] = []
+    booked: list[dict[str, X]] = []
     state = hedger.start(episodes.paths)
     for t in range(tape.steps):
         target, state = hedger.act(known._at(t, account), state)
-        requested = _columns(hedger, target, episodes)
+        requested = columns_of(hedger, target, episodes)
         dealt = desk.advance(account, requested, tape, t, t == tape.steps - 1)
         if going is not None:
             dealt = _frozen_where_stopped(going, account, dealt, ops)
         lines.add(dealt, desk, tape, t, going)
+        if record:
+            active.append(0.0 * account.wealth == 0.0 if going is None else going)
+            booked.append(_booked(dealt.entries, active[-1], ops))
         account = dealt.account
         if dealt.tape is not tape:
             tape = dealt.tape
@@ -91,10 +102,29 @@ def rollout(
         if record:
             holdings.append(stack(dealt.held))
             wealths.append(account.wealth)
+    outcome = lines.outcome(account)
+    if not record:
+        return outcome
     stacked = torch.stack if differentiable else np.stack
-    return lines.outcome(
-        account, stacked(holdings) if record else None, stacked(wealths) if record else None
+    by_name = {name: stacked([line[name] for line in booked]) for name in booked[0]}
+    return replace(
+        outcome,
+        holding=stacked(holdings),
+        wealth=stacked(wealths),
+        going=stacked(active),
+        lines=by_name,
+        market=tape.response.market if isinstance(tape.response, Response) else None,
     )
+
+
+def _booked(entries: Entries, going: X, ops: Namespace) -> dict[str, X]:
+    """The ledger's lines of a step ``[N]``, money; nothing on paths that had stopped."""
+    zero = 0.0 * entries.pnl
+    return {
+        name: ops.where(going, line + zero, zero)
+        for name, line in entries._asdict().items()
+        if not isinstance(line, tuple) and line is not None
+    }
 
 
 class _Lines:
@@ -126,7 +156,7 @@ class _Lines:
     def _count(self, trade: tuple[X, ...]) -> X:
         return ordered_sum([1.0 * (d != 0) for d in trade])
 
-    def outcome(self, account: Account, holding: X, wealth: X) -> Outcome:
+    def outcome(self, account: Account) -> Outcome:
         """The totals."""
         return Outcome(
             pnl=account.wealth,
@@ -140,12 +170,15 @@ class _Lines:
             trades=self.trades,
             clipped=self.clipped,
             breach=self.breach,
-            holding=holding,
-            wealth=wealth,
         )
 
 
-def _columns(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
+def columns_of(hedger: Hedger, target: X, episodes: Episodes) -> tuple[X, ...]:
+    """A hedger's target holdings instrument by instrument.
+
+    Raises:
+        ValueError: for the wrong shape, NaN or infinities.
+    """
     shape = (episodes.paths, episodes.contract.instruments)
     if tuple(target.shape) != shape:
         raise ValueError(

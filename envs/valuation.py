@@ -18,7 +18,7 @@ NEAR = 1e-6  # of a mean step: a time so near to a date is that date
 
 def value(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Greeks:
     """The claim's marks and Greeks on every market date, ``[T+1, N]``."""
-    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, paths)
+    return scenario.marking.value(claim, maturity_of(claim, paths), scenario.market, paths)
 
 
 def gamma_at(scenario: Scenario, claim: Claim, paths: MarketPaths, t: int, spot: Tensor) -> Tensor:
@@ -29,14 +29,14 @@ def gamma_at(scenario: Scenario, claim: Claim, paths: MarketPaths, t: int, spot:
         spot=torch.stack([spot, here.spot[1]]),
         log_spot=torch.stack([spot.log(), here.log_spot[1]]),
     )
-    return scenario.marking.value(claim, _maturity(claim, paths), scenario.market, moved).gamma[0]
+    return scenario.marking.value(claim, maturity_of(claim, paths), scenario.market, moved).gamma[0]
 
 
 def exercises(scenario: Scenario, claim: Claim, paths: MarketPaths) -> Tensor | None:
     """Where the holder exercises if he has not yet, ``[T+1, N]``; null if he never may early."""
     if not isinstance(claim, AmericanPut):
         return None
-    return scenario.marking.exercises(claim, _maturity(claim, paths), scenario.market, paths)
+    return scenario.marking.exercises(claim, maturity_of(claim, paths), scenario.market, paths)
 
 
 def settlement(claim: Claim, times: Tensor) -> int | None:
@@ -74,8 +74,11 @@ def _path(claim: Claim, paths: MarketPaths, date: int | None) -> Path:
     )
 
 
-def _maturity(claim: Claim, paths: MarketPaths) -> Tensor:
-    """Years, ``[1 or N]``: within the episode that of the date itself, however it was rounded."""
+def maturity_of(claim: Claim, paths: MarketPaths) -> Tensor:
+    """A claim's maturity in years, ``[1 or N]``.
+
+    Within the episode it is that of the date itself, however it was rounded.
+    """
     date = settlement(claim, paths.times)
     return paths.times.new_tensor([claim.maturity]) if date is None else paths.times[date]
 

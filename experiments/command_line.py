@@ -17,9 +17,13 @@ from ..envs import dump_scenario
 from ..envs.presets import read_yaml
 from .backtest import backtest
 from .catalogue import whole_catalogue
+from .command_line_advise import advise_
+from .command_line_explain import explain_
 from .command_line_export import export_
 from .command_line_frontier import frontier_
+from .command_line_stress import stress_
 from .command_line_sweep import sweep_
+from .command_line_trade_offs import trade_offs_
 from .command_options import (
     AsJson,
     Hedgers,
@@ -62,7 +66,11 @@ app = typer.Typer(
 )
 
 
+app.command("explain")(explain_)
+app.command("stress")(stress_)
 app.command("sweep")(sweep_)
+app.command("trade-offs")(trade_offs_)
+app.command("advise")(advise_)
 app.command("export")(export_)
 app.command("frontier")(frontier_)
 app.command("reproduce")(reproduce_)

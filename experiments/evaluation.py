@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..baselines import DeltaHedge, NoHedge, OptimalHedge, TunedHedge, known_optimum
-from ..envs import Episodes, Hedger, Outcome, Scenario, rollout, simulate
+from ..envs import Episodes, Hedger, Outcome, Scenario, rollout
+from ..envs.episodes import mark, market_paths
+from ..envs.markets import MarketPaths
 from ..envs.namespace import NUMPY
 from ..envs.objectives import CVaR, Objective, VaR
 from ..envs.shortfall import Shortfall
@@ -168,18 +170,10 @@ def evaluate(
         ValueError: for fewer than two paths, for more than are recorded, for two hedgers of one
             name, or from a hedger.
     """
-    if paths < 2:
-        raise ValueError(f"paths {paths}: give at least 2")
-    recorded = scenario.market.recorded_paths
-    if recorded is not None and paths > min(recorded, BLOCK):
-        raise ValueError(
-            f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
-            f"{min(recorded, BLOCK)}, or set market.order to random"
-        )
+    ranges = block_ranges(scenario, paths)
     everyone = with_references(hedgers, optimum=known_optimum(scenario) is not None)
     samples: list[Samples] = [{key: np.empty(paths) for key in PER_PATH} for _ in everyone]
-    for block, start in enumerate(range(0, paths, BLOCK)):
-        stop = min(start + BLOCK, paths)
+    for block, start, stop in ranges:
         play(
             scenario,
             everyone,
@@ -191,6 +185,24 @@ def evaluate(
             progress(stop, paths)
     figures = summarise(scenario, everyone, samples)
     return Evaluation(scenario, paths, seed, figures, tuned_among(everyone))
+
+
+def block_ranges(scenario: Scenario, paths: int) -> list[tuple[int, int, int]]:
+    """The blocks that make up so many evaluation paths: number, first path, the one after the last.
+
+    Raises:
+        ValueError: for fewer than two paths, or for more than are recorded.
+    """
+    if paths < 2:
+        raise ValueError(f"paths {paths}: give at least 2")
+    recorded = scenario.market.recorded_paths
+    if recorded is not None and paths > min(recorded, BLOCK):
+        raise ValueError(
+            f"paths {paths}: {recorded} are recorded to be given out once each: ask for at most "
+            f"{min(recorded, BLOCK)}, or set market.order to random"
+        )
+    starts = range(0, paths, BLOCK)
+    return [(block, start, min(start + BLOCK, paths)) for block, start in enumerate(starts)]
 
 
 def tuned_among(hedgers: Sequence[Hedger]) -> tuple[str, ...]:
@@ -225,10 +237,17 @@ def play(
 
 def evaluation_block(scenario: Scenario, seed: int, block: int) -> Episodes:
     """The ``block``-th block of evaluation paths of a seed, float64."""
+    return mark(scenario, *evaluation_paths(scenario, seed, block))
+
+
+def evaluation_paths(
+    scenario: Scenario, seed: int, block: int
+) -> tuple[MarketPaths, torch.Generator]:
+    """The prices of that block, and the generator from which their frictions are drawn."""
     generator = generator_of(stream_of(seed, Role.EVALUATION, block))
     recorded = scenario.market.recorded_paths
     size = BLOCK if recorded is None else min(BLOCK, recorded)
-    return simulate(scenario, size, generator, torch.float64)
+    return market_paths(scenario, size, generator, torch.float64), generator
 
 
 def summarise(

@@ -53,6 +53,29 @@ class MarketPaths:
         """All A assets, this one first."""
         return (self, *self.others)
 
+    def columns(self, paths: Tensor) -> MarketPaths:
+        """The paths of the numbers ``paths [n]``, which may repeat, on arrays of their own."""
+
+        def cut(values: Tensor) -> Tensor:
+            return values if values.shape[1] == 1 else values[:, paths]
+
+        def maybe(values: Tensor | None) -> Tensor | None:
+            return None if values is None else cut(values)
+
+        return replace(
+            self,
+            times=cut(self.times),
+            spot=self.spot[:, paths],
+            log_spot=self.log_spot[:, paths],
+            implied_vol=cut(self.implied_vol),
+            jump=maybe(self.jump),
+            skew=maybe(self.skew),
+            clock=maybe(self.clock),
+            expected=maybe(self.expected),
+            latents={name: cut(values) for name, values in self.latents.items()},
+            others=tuple(other.columns(paths) for other in self.others),
+        )
+
     @property
     def variance_time(self) -> Tensor:
         """The clock that variance runs on, ``[T+1, 1 or N]``."""

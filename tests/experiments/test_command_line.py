@@ -44,7 +44,8 @@ def test_the_commands_are_those_that_work() -> None:
     commands = {each.name or each.callback.__name__ for each in app.registered_commands}  # type: ignore[union-attr]
     assert commands == {
         *("list", "show", "train", "evaluate", "compare", "backtest"),
-        *("sweep", "export", "reproduce"),
+        *("sweep", "export", "reproduce", "frontier", "explain", "stress"),
+        *("trade-offs", "advise"),
     }
 
 
