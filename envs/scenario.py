@@ -12,7 +12,7 @@ from .calendar import Calendar
 from .constraints import Limits
 from .contract import Contract
 from .costs import Cost, total_cost
-from .frictions import Counterparty, Crowd, Execution, Financing, ScheduledHalt
+from .frictions import Counterparty, Crowd, Execution, Financing
 from .hedge import Hedge as Hedge
 from .instruments import (
     Basket,
@@ -133,26 +133,10 @@ class Scenario(Part):
         if self.crowd is not None and self.market.recorded_steps is not None:
             raise ValueError("crowd: recorded prices have been moved already: leave it out")
         for i, leg in enumerate(() if self.crowd is None else self.crowd.legs):
-            if leg.claim.reach or leg.claim.path_dependent or leg.claim.exercisable:
-                raise ValueError(
-                    f"crowd.legs.{i}: a {type(leg.claim).__name__} on asset {leg.claim.reach}: "
-                    "give the crowd European claims on the first asset"
-                )
             self._check_marking(f"crowd.legs.{i}", leg.claim)
         if self.financing.margin is not None and self.capital is None:
             raise ValueError("financing.margin: nothing stands behind the deal: set capital")
-        dates = len(self.calendar.decisions)
-        for i, halt in enumerate(self.execution.halts):
-            if isinstance(halt, ScheduledHalt) and halt.start >= dates:
-                raise ValueError(
-                    f"execution.halts.{i}: start {halt.start} is after the last decision date, "
-                    f"{dates - 1}: start earlier"
-                )
-        if self.execution.delay >= dates:
-            raise ValueError(
-                f"execution.delay {self.execution.delay} of {dates} decision dates: nothing would "
-                "ever be dealt, so delay less"
-            )
+        self.execution.check(len(self.calendar.decisions))
         if self.delta_range is not None and self.delta_range[0] > self.delta_range[1]:
             raise ValueError(f"delta_range {self.delta_range}: the lower end comes first")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from ..instruments import Leg
@@ -30,6 +30,17 @@ class Crowd(Part):
 
     legs: Annotated[tuple[Leg, ...], Field(min_length=1, strict=False)]
     impact: Annotated[float, Field(gt=0)]
+
+    @field_validator("legs")
+    @classmethod
+    def _european(cls, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        for i, leg in enumerate(legs):
+            if leg.claim.reach or leg.claim.path_dependent or leg.claim.exercisable:
+                raise ValueError(
+                    f"legs.{i}: a {type(leg.claim).__name__} on asset {leg.claim.reach}: give the "
+                    "crowd European claims on the first asset"
+                )
+        return legs
 
     def amplified(self, spot: Tensor, gamma: Tensor) -> Tensor:
         """What a move is multiplied by ``[N]``, from spot and the legs' gamma ``[N]``."""

@@ -70,6 +70,24 @@ class Execution(Part):
     halts: Annotated[tuple[Halt, ...], Field(strict=False)] = ()
     outage: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    def check(self, dates: int) -> None:
+        """Refuse what never happens within so many decision dates.
+
+        Raises:
+            ValueError: for a delay or a halt's start that is not before the last of them.
+        """
+        for i, halt in enumerate(self.halts):
+            if isinstance(halt, ScheduledHalt) and halt.start >= dates:
+                raise ValueError(
+                    f"execution.halts.{i}: start {halt.start} is after the last decision date, "
+                    f"{dates - 1}: start earlier"
+                )
+        if self.delay >= dates:
+            raise ValueError(
+                f"execution.delay {self.delay} of {dates} decision dates: nothing would ever be "
+                "dealt, so delay less"
+            )
+
     def closed(self, log_spot: Tensor, generator: torch.Generator) -> Tensor | None:
         """Where nothing can be traded ``[T+1, N]``; null: nowhere."""
         masks = [halt.closed(log_spot) for halt in self.halts]
