@@ -28,6 +28,7 @@ CHECKED = {
     "regimes": ("regime-switching", "regime-switching (drifts)"),
     "several-assets": ("correlated-gbm", "correlated-merton"),
     "deals": ("deal",),
+    "default": ("defaultable",),
     "history": ("bootstrap",),
     "implied-volatility": ("stochastic-implied-vol",),
 }
@@ -204,12 +205,15 @@ def tables() -> dict[Path, str]:
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
     found[DOCS / "reproductions.md"] = reproductions()
+    critics: list[str] = []  # a long study of its own
+    if (DOCS / "results" / "risk-critics.json").exists():
+        critics = ["", "## Critics of the risk", "", risk_critics(load("risk-critics"))]
     found[DOCS / "agents.md"] = "\n".join(
         [
             *("## How near to the optimum", "", agent_gaps(load("agent-gaps")), ""),
             *("## One policy for every aversion", "", conditioned(load("conditioned")), ""),
-            *("## Out of model", "", robust(load("robust")), ""),
-            *("## Critics of the risk", "", risk_critics(load("risk-critics"))),
+            *("## Out of model", "", robust(load("robust"))),
+            *critics,
         ]
     )
     found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
@@ -230,10 +234,11 @@ def put_in(path: Path, marks: tuple[str, str], text: str) -> None:
 def main() -> None:
     """Write the figures and the tables."""
     from family_figures import family_figures
+    from strategy_figures import strategy_figures
 
     jumps = load("short-call-jumps")
     figures = {"short-call-jumps": lambda: cost_against_risk(jumps["evaluation"])}
-    for name, draw in (figures | family_figures()).items():
+    for name, draw in (figures | family_figures() | strategy_figures()).items():
         (DOCS / "figures" / f"{name}.svg").write_text(svg(draw()), encoding="utf-8")
     put_in(README, (START, END), results().removesuffix("\n"))
     for page, text in tables().items():

@@ -1,7 +1,7 @@
 """Every strategy's rules, tuned, beside what learns by default: ``python docs/strategies.py``.
 
-Writes ``docs/results/strategy-NAME.json`` and a picture of a path for each preset that has none
-yet, so that it goes on where it was left; name presets to do them again. Deep hedging and PPO are
+Writes ``docs/results/strategy-NAME.json`` for each preset that has none yet, so that it goes on
+where it was left; name presets to do them again. Deep hedging and PPO are
 trained with their default settings and one seed; all hedgers are judged on the same 50,000 fresh
 paths. About two minutes each on an idle core.
 """
@@ -18,14 +18,10 @@ import torch
 
 from deephedge import load_scenario
 from deephedge.agents import agent_settings, train_agent
-from deephedge.baselines import DeltaHedge
 from deephedge.envs import Hedger, Scenario
 from deephedge.experiments import evaluate
-from deephedge.experiments.evaluation import Evaluation, example_paths
-from deephedge.experiments.figures import example_path
 from deephedge.experiments.hedgers import standard_baselines
 from deephedge.experiments.runs import write_json
-from deephedge.experiments.svg import svg
 
 DOCS = Path(__file__).resolve().parent
 PATHS, SEED, TRAINING_SEED = 50_000, 1_000, 0
@@ -65,7 +61,7 @@ def learned(scenario: Scenario, twins: tuple[str, ...]) -> tuple[list[Hedger], l
 
 
 def measure(name: str) -> None:
-    """Train, judge, write the result and the picture."""
+    """Train, judge, write the result."""
     scenario = load_scenario(name)
     policies, trainings = learned(scenario, STRATEGIES[name])
     rules = standard_baselines(scenario, SEED)
@@ -76,17 +72,7 @@ def measure(name: str) -> None:
         "trainings": trainings,
         "evaluation": found.document(),
     }
-    shown: list[Hedger] = [DeltaHedge(), best_rule(found, rules), policies[0]]
-    picture = example_path(example_paths(scenario, list(dict.fromkeys(shown)), SEED)[1])
-    (DOCS / "figures" / f"strategy-{name}.svg").write_text(svg(picture), encoding="utf-8")
     write_json(DOCS / "results" / f"strategy-{name}.json", document)
-
-
-def best_rule(found: Evaluation, rules: list[Hedger]) -> Hedger:
-    """The rule of the lowest risk that is neither a reference nor the optimum."""
-    names = {rule.name: rule for rule in rules}
-    rest = [r for r in found.hedgers if r.name in names and r.name not in ("none", "optimal")]
-    return names[min(rest, key=lambda result: result.risk.value).name]
 
 
 def main() -> None:
