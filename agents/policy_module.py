@@ -110,6 +110,11 @@ class PolicyModule(nn.Module):
             )
         self.network = network_of(hedger.policy)
         seen = scenario.features_of(hedger.view)
+        if scenario.execution.delay or scenario.financing.margin is not None:
+            raise ValueError(
+                f"hedger {hedger.name!r}: execution.delay or a margin, which decide what is dealt "
+                "beside the policy: export it as csv, or leave them out"
+            )
         past = [name for name in ("signature", "pending", "displacement", "spread") if name in seen]
         if past:
             raise ValueError(
