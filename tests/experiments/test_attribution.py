@@ -10,9 +10,17 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from deephedge.baselines import Baseline, DeltaHedge, StaticHedge, baseline_kinds, parse_baseline
+from deephedge.baselines import (
+    Baseline,
+    DeltaGammaHedge,
+    DeltaHedge,
+    StaticHedge,
+    baseline_kinds,
+    parse_baseline,
+)
 from deephedge.envs import Scenario, load_scenario, preset_names
 from deephedge.envs.episodes import market_paths
+from deephedge.envs.presets import changed
 from deephedge.experiments.attribution import Attribution, attribute
 
 OUTLIVES = {"position.legs.0.claim.maturity": "0.25"}  # no kink at an expiry
@@ -191,3 +199,18 @@ def test_decisions_further_apart_than_the_markets_steps(
     found = attributed(scenario, DeltaHedge(), paths=32)
     check_sums(found)
     assert abs(found.parts["unexplained"]).mean() < 0.1 * abs(found.parts["jump"]).mean()
+
+
+def test_client_orders_are_explained_and_their_spread_is_a_part() -> None:
+    """The spread on what is dealt does not depend on the hedge, and the Greeks explain the rest."""
+    scenario = load_scenario("market-maker-book", {"position.flow.spread": "0.02"})
+    paths = market_paths(scenario, 200, torch.Generator().manual_seed(0))
+    delta, gamma = (attribute(scenario, paths, rule) for rule in (DeltaHedge(), DeltaGammaHedge()))
+    np.testing.assert_allclose(delta.totals["clients"], gamma.totals["clients"], atol=1e-9)
+    fair = changed(scenario, {"position.flow.spread": 0.0})
+    without = attribute(fair, paths, DeltaHedge())
+    difference = delta.pnl.sum(axis=0) - without.pnl.sum(axis=0)
+    np.testing.assert_allclose(difference, delta.totals["clients"], atol=1e-9)
+    for found in (delta, gamma):
+        np.testing.assert_allclose(sum(found.parts.values()), found.pnl, atol=1e-9)
+        assert found.totals["unexplained"].std() < 0.1 * delta.totals["gamma"].std()
