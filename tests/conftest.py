@@ -31,3 +31,22 @@ def root() -> Path:
 def project() -> dict[str, Any]:
     """pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+# Their tables of model prices take each process ten seconds; tests of their own know them.
+HEAVY = ("heston-call", "vega-hedging")
+SHOWN = ("test_presets.py", "test_scenario.py")  # which build no table
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of every preset is slow for the heavy ones."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        over_presets = call is not None and len(call.params) == 1 and item.path.name not in SHOWN
+        if over_presets and any(_heavy(value) for value in call.params.values()):
+            item.add_marker(pytest.mark.slow)
+
+
+def _heavy(value: Any) -> bool:
+    return isinstance(value, str) and value.removeprefix("deephedge/").removesuffix("-v0") in HEAVY

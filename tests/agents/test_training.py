@@ -75,14 +75,7 @@ def test_on_policy_algorithms_learn_discrete_actions_too(
     assert choices.n == 9  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    "preset",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name == "heston-call" else [])
-        for name in preset_names()
-        if name != "short-call"
-    ],
-)
+@pytest.mark.parametrize("preset", [name for name in preset_names() if name != "short-call"])
 def test_ppo_trains_on_every_preset(tiny: Tiny, preset: str) -> None:
     scenario = load_scenario(preset)
     result = train_agent(scenario, tiny("ppo", environments=8, steps=8 * 60))
