@@ -32,7 +32,7 @@ class Kind(Part):
         super().__pydantic_init_subclass__(**kwargs)
         if Kind in cls.__bases__:
             cls.kinds = {}
-        elif "kind" in cls.model_fields:
+        elif "kind" in vars(cls).get("__annotations__", {}):
             (name,) = get_args(cls.model_fields["kind"].annotation)
             cls.kinds[name] = cls
 

@@ -198,6 +198,9 @@ def test_agents_come_as_near_to_the_optimum_as_they_must(root: Path) -> None:
             ]
             assert len(closed) == 5
             assert sum(closed) / 5 >= share, (problem, agent)
+    for agent in ("sac", "td3", "tqc"):
+        found = {(r["problem"], r["seed"]) for r in runs if r["agent"] == agent}
+        assert found == {(p, s) for p in ("0 bp", "5 bp", "20 bp", "100 bp") for s in range(5)}
     for run in runs:
         cheap = run["problem"] in ("0 bp", "5 bp")
         allowed = 0.01 * 2.2871 if cheap else 0.0  # of the call's premium

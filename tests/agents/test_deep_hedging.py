@@ -49,6 +49,7 @@ OBJECTIVES = {
     "quadratic": "{kind: quadratic}",
     "semi-quadratic": "{kind: semi-quadratic}",
     "expectile": "{kind: expectile, level: 0.8}",
+    "shortfall": "{kind: shortfall, threshold: 0.5, weight: 2}",
 }
 
 

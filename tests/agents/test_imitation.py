@@ -94,6 +94,7 @@ def test_options_are_copied_too() -> None:
     assert abs(stds[0] - stds[1]) < 0.15 * (stds[2] - stds[1])
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_copy() -> None:
     scenario = load_scenario("short-call")
     rule = WhalleyWilmottHedge()

@@ -117,12 +117,17 @@ def test_a_policy_is_shown_what_it_sees_under_a_delay_and_impact() -> None:
     desk = Desk(scenario, NUMPY)
     names = columns(desk.features, desk.contract)
 
-    class Reads(NoHedge):
+    class Reads:
+        name = "reads"
+
+        def start(self, n: int) -> None:
+            return None
+
         def act(self, known: Known, state: Any) -> tuple[X, Any]:
             seen = dict(zip(names, known.observe(desk).T, strict=True))
             for name in ("holding_0", "pending_0_0", "pending_1_0"):
                 np.testing.assert_allclose(seen[name], known.holding[:, 0], atol=1e-6)
             assert not seen["displacement_0"].any()
-            return super().act(known, state)
+            return 0.0 * known.holding, None
 
     policy_map(scenario, Reads(), spots=5)

@@ -124,6 +124,7 @@ def test_along_a_whole_episode_it_plays_date_by_date(three_steps: Scenario) -> N
         np.testing.assert_allclose(action, whole[t], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_memory_comes_back(
     three_steps: Scenario, tiny: Callable[..., AgentSettings], tmp_path: Path
 ) -> None:

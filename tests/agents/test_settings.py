@@ -35,7 +35,7 @@ def test_every_algorithm_has_its_defaults() -> None:
 def test_defaults_are_settings_that_survive_being_written_down(name: str) -> None:
     settings = agent_settings(name)
     assert settings.algorithm == name
-    assert settings.steps >= 100_000 and settings.environments >= 100
+    assert settings.steps >= 100_000 and settings.environments >= 64
     assert AgentSettings.model_validate_json(settings.model_dump_json()) == settings
     assert AgentSettings.model_validate(settings.model_dump(mode="json")) == settings
 

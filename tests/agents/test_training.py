@@ -260,6 +260,7 @@ def test_ppo_finds_the_variance_optimal_hedge_of_one_step(monkeypatch: pytest.Mo
     assert result.risks[0][1] > 1.5 * result.risk
 
 
+@pytest.mark.slow
 def test_ppo_finds_the_variance_optimal_hedge_over_the_spot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

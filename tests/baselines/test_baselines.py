@@ -48,15 +48,16 @@ def held(scenario: Scenario, episodes: Episodes, baseline: Baseline) -> Array:
     return holding
 
 
-@pytest.mark.parametrize(
-    "preset", [name for name in preset_names() if name not in ("exchange-option", "small-account")]
-)
+@pytest.mark.parametrize("preset", preset_names())
 def test_holdings_are_the_formulas(preset: str) -> None:
     """One path and one date at a time, from the position's delta alone; options are never held.
 
-    Whole lots are rounded: tests/agents/test_small_account.py.
+    Of one asset, without halts or lots: tests/envs/test_execution.py, test_small_account.py.
     """
     scenario = load_scenario(preset)
+    plain = len(scenario.market.spots) == 1 and not scenario.execution.halts
+    if not plain or scenario.limits[-1].lot or scenario.position.flow is not None:
+        pytest.skip("not a book of one asset, or what is held is not what is asked for")
     episodes = episodes_of(scenario)
     deltas = episodes.numpy().delta
     wide = 0.3 * sum(abs(leg.quantity) for leg in scenario.position.legs)
@@ -116,7 +117,9 @@ def test_finite_on_every_preset(baseline: Baseline, preset: str) -> None:
         values = getattr(outcome, name)
         assert values.shape == (256,)
         assert np.isfinite(values).all()
-    assert (outcome.cost >= 0).all() and (outcome.pnl.std() > 0)
+    if preset != "merger-arbitrage":  # whose shares delta and static sell altogether
+        assert outcome.pnl.std() > 0
+    assert (outcome.cost >= 0).all()
     assert (outcome.trades > 0).any() == (baseline.name != "none")
 
 

@@ -133,6 +133,7 @@ def test_from_black_scholes_greeks_it_is_the_same_at_the_money(market: Tree, mar
     assert approximate - plain == pytest.approx(exact - plain, rel=0.01)
 
 
+@pytest.mark.slow
 def test_short_call_under_heston() -> None:
     """Found elsewhere (shared/reference/strategies.md, (3)): 1.157, 1.358 and 0.409.
 

@@ -144,6 +144,7 @@ def test_two_dates_by_brute_force() -> None:
     assert solve(scenario).price == pytest.approx(value, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_honest() -> None:
     """Against a lattice and holdings more than twice as fine."""
     for scenario in (

@@ -52,6 +52,7 @@ def test_regimes(scenario: Scenario, agrees_and_is_unbeaten: Check) -> None:
     agrees_and_is_unbeaten(scenario, 10_000)
 
 
+@pytest.mark.slow
 def test_heston(agrees_and_is_unbeaten: Check) -> None:
     agrees_and_is_unbeaten(on(heston(), 2), 10_000)
 

@@ -35,6 +35,7 @@ MODELS: dict[str, tuple[Model, Model | None]] = {
     "sabr": (Sabr(alpha=0.25, rho=-0.4, nu=0.6), None),
     "sabr-beta": (Sabr(alpha=2.5, beta=0.5, rho=-0.3, nu=0.6), Sabr(alpha=1.0, beta=0.5)),
 }
+DEAR = ("bates", "heston-wild")  # they take seconds
 
 
 def surface_of(market: Model) -> Surface:
@@ -52,7 +53,13 @@ def misses(found: Calibration, market: Model) -> dict[str, float]:
     return {name: getattr(found.market, name) - getattr(market, name) for name in found.errors}
 
 
-@pytest.mark.parametrize(("market", "start"), MODELS.values(), ids=list(MODELS))
+@pytest.mark.parametrize(
+    ("market", "start"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in DEAR else [])
+        for name, case in MODELS.items()
+    ],
+)
 def test_parameters_are_recovered_from_their_surface(market: Model, start: Model | None) -> None:
     found = calibrate(type(market), surface_of(market), start)
     assert found.rmse < 1e-8
@@ -67,6 +74,7 @@ def noisy(market: Model, noise: float, rng: np.random.Generator) -> Surface:
     return Surface(clean.strikes, clean.maturities, vols, clean.forwards, spot=100.0)
 
 
+@pytest.mark.slow
 def test_noise_moves_parameters_by_their_standard_errors() -> None:
     market, rng, noise = Sabr(alpha=0.25, rho=-0.4, nu=0.6), np.random.default_rng(0), 1e-3
     scores = []

@@ -106,7 +106,8 @@ def spread(market: Market, options: dict[str, Any], observations: int, count: in
 
 
 @pytest.mark.parametrize(
-    ("case", "observations", "count"), [("gbm", 500, 200), ("merton", 2000, 12)]
+    ("case", "observations", "count"),
+    [("gbm", 500, 200), pytest.param("merton", 2000, 12, marks=pytest.mark.slow)],
 )
 def test_errors_are_the_spread_over_replications(case: str, observations: int, count: int) -> None:
     spread(*CASES[case], observations, count)

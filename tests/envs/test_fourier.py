@@ -305,6 +305,7 @@ MARKETS: dict[str, tuple[Market, float]] = {
     "buehler": (Heston(kappa=1.0, vol_of_vol=2.0), 30 / 365),
     "bates": (Bates(), 0.5),
 }
+DEAR = ("bates", "buehler")  # whose tables take seconds
 
 
 def marks(
@@ -323,7 +324,13 @@ def marks(
 
 
 @each_payoff
-@pytest.mark.parametrize(("market", "years"), MARKETS.values(), ids=list(MARKETS))
+@pytest.mark.parametrize(
+    ("market", "years"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in DEAR else [])
+        for name, case in MARKETS.items()
+    ],
+)
 def test_the_tabulation_agrees_with_the_series(
     market: Market, years: float, payoff: Payoff
 ) -> None:

@@ -133,5 +133,7 @@ class Follows:
         return None
 
     def act(self, known: Known, state: None) -> tuple[X, None]:
-        seen = known.price / known.price.mean() - known.delta[:, None] + 0.1 * known.wealth[:, None]
+        seen = (
+            known.price / known.contract.spot - known.delta[:, None] + 0.1 * known.wealth[:, None]
+        )
         return 0.5 * seen, None

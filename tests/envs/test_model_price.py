@@ -259,6 +259,7 @@ def test_finite_for_zero_and_huge_spots(market: Market, spot: float) -> None:
             assert getattr(found, name).isfinite().all(), name
 
 
+@pytest.mark.slow
 def test_zero_variance_is_priced() -> None:
     market = Heston(variance=0.0, theta=0.0, rate=0.05)
     found = model_price(Call(strike=100.0), market, terms_of(market, 20))

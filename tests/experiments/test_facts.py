@@ -29,7 +29,8 @@ def test_every_number_of_a_preset_is_told(name: str) -> None:
             if isinstance(value, float):
                 assert f"{key.replace('_', ' ')} {shown(value)}" in words[term]
         assert str(getattr(part, "kind")) in words[term]  # noqa: B009
-    assert len(words["Position"].split("\n")) == len(scenario.position.legs) + 1
+    lines = len(scenario.position.legs) + (scenario.position.flow is not None) + 1
+    assert len(words["Position"].split("\n")) == lines
     assert len(words["Hedged with"].split("\n")) == len(scenario.hedges)
     assert scenario.objective.label in words["Risk"]
 

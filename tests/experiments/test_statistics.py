@@ -95,6 +95,7 @@ def test_coverage_of_a_thin_skewed_tail() -> None:
     assert 0.93 <= hits[0] <= 0.97
 
 
+@pytest.mark.slow
 def test_coverage_of_differences_of_std_and_of_effectiveness() -> None:
     rng = np.random.default_rng(2)
     runs, correlation = 600, 0.9

@@ -83,7 +83,9 @@ def test_a_sweep_begins_with_the_defaults(name: str) -> None:
 def test_a_sweep_finds_the_best_settings(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
 ) -> None:
-    start = tiny("sac", learning_rate=0.0004)
+    options = agent_settings("sac").options
+    options |= {"batch_size": 1024, "tau": 0.01, "target_entropy": -4.0}
+    start = tiny("sac", learning_rate=0.0004, learning_rate_end=0.02, options=options)
     found = sweep([brief()], start, tmp_path / "new", trials=25)
     first = found.trials[0]
     assert first.values["learning_rate"] == 0.0004 and first.state == "complete"
@@ -152,7 +154,7 @@ def test_a_training_that_fails_is_a_failed_trial(
     train = sweeping.train_agent
 
     def diverging(scenario: Scenario, settings: AgentSettings, *rest: Any, **named: Any) -> Any:
-        if settings.learning_rate != 0.001:
+        if settings.learning_rate != agent_settings("td3").learning_rate:
             raise ValueError("holdings with NaN")
         return train(scenario, settings, *rest, **named)
 
