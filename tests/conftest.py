@@ -35,6 +35,7 @@ def project() -> dict[str, Any]:
 
 # Their tables of model prices take each process ten seconds; tests of their own know them.
 HEAVY = ("heston-call", "vega-hedging")
+OVER_PRESETS = {"preset", "name", "mode", "baseline"}  # what such tests are parametrised by
 SHOWN = ("test_presets.py", "test_scenario.py")  # which build no table
 
 
@@ -43,8 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test of every preset is slow for the heavy ones."""
     for item in items:
         call = getattr(item, "callspec", None)
-        over_presets = call is not None and len(call.params) == 1 and item.path.name not in SHOWN
-        if over_presets and any(_heavy(value) for value in call.params.values()):
+        if call is None or item.path.name in SHOWN or not set(call.params) <= OVER_PRESETS:
+            continue
+        if any(_heavy(value) for value in call.params.values()):
             item.add_marker(pytest.mark.slow)
 
 

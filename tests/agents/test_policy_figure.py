@@ -56,7 +56,13 @@ def test_holdings_beyond_the_limits_are_not_shown() -> None:
     np.testing.assert_allclose(found.upper, np.clip(found.neutral + 0.1, 0.0, 0.6), atol=1e-12)
 
 
-@pytest.mark.parametrize("preset", preset_names())
+FEW = ("short-call", "book-jumps", "multi-asset-book", "market-maker-book")
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in preset_names()],
+)
 def test_every_scenario_can_be_drawn(preset: str) -> None:
     figure = policy_figure(load_scenario(preset), BandHedge(width=0.1))
     assert png(figure).startswith(b"\x89PNG")

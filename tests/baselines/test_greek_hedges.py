@@ -238,7 +238,9 @@ def book(scenario: Scenario, episodes: Episodes, holding: Array, greek: str) -> 
 @pytest.mark.parametrize("closing", [STOCK, FUTURE], ids=["stock", "future"])
 @pytest.mark.parametrize("options", [1, 2])
 @pytest.mark.parametrize("greek", ["gamma", "vega"])
-@pytest.mark.parametrize(("market", "marking"), [(HESTON, MODEL), (GBM, FLAT)])
+@pytest.mark.parametrize(
+    ("market", "marking"), [pytest.param(HESTON, MODEL, marks=pytest.mark.slow), (GBM, FLAT)]
+)
 def test_the_book_is_neutral_after_the_trade(
     market: Tree, marking: Tree, greek: str, options: int, closing: Tree
 ) -> None:

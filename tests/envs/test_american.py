@@ -92,7 +92,10 @@ def quantlib_price(
     return float(option.NPV())
 
 
-@pytest.mark.parametrize(("rate", "dividend"), MARKETS + NEVER)
+@pytest.mark.parametrize(
+    ("rate", "dividend"),
+    [*MARKETS[:2], *(pytest.param(*each, marks=pytest.mark.slow) for each in MARKETS[2:]), *NEVER],
+)
 def test_agrees_with_quantlib(rate: float, dividend: float, quantlib_day: ql.Date) -> None:
     exact = torch.tensor(
         [quantlib_price(quantlib_day, s, d, v, rate, dividend) for d, v, s in CONTRACTS],

@@ -140,7 +140,7 @@ def test_a_maturity_within_the_paths_ends_them_there(claim: Claim) -> None:
 BIAS = dict.fromkeys(map(name, BARRIERS), 0.03) | dict.fromkeys(map(name, LOOKBACKS), 0.06)
 
 
-@pytest.mark.parametrize("calendar", ["even", "weekends"])
+@pytest.mark.parametrize("calendar", ["even", pytest.param("weekends", marks=pytest.mark.slow)])
 @over_claims
 def test_discounted_marks_are_martingales(claim: Claim, calendar: str) -> None:
     """From any date on, on average and on those paths alone that have risen, fallen or ranged."""
@@ -395,6 +395,7 @@ def test_watched_dates_move_the_barrier_the_right_way() -> None:
         assert (watched > always) == (claim.knock == "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", [*BARRIERS, *LOOKBACKS], ids=name)
 def test_the_correction_for_dates_is_of_their_order(claim: Claim) -> None:
     """Against Monte Carlo with the delta hedge as control, at 25 dates."""

@@ -48,8 +48,22 @@ def play(env: HedgingEnv, seed: int | None, episodes: int = 2) -> list[Any]:
     return story
 
 
-@pytest.mark.parametrize("mode", [None, "ansi", "rgb_array"])
-@pytest.mark.parametrize("name", IDS)
+DRAWN = ("deephedge/Hedging-v0", "deephedge/multi-asset-book-v0")  # one asset, several
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((name, None) for name in IDS),
+        *((name, mode) for name in DRAWN for mode in ("ansi", "rgb_array")),
+        *(
+            pytest.param(name, mode, marks=pytest.mark.slow)
+            for name in IDS
+            if name not in DRAWN
+            for mode in ("ansi", "rgb_array")
+        ),
+    ],
+)
 def test_both_checkers_pass_without_a_warning(name: str, mode: str | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -186,6 +186,7 @@ def straddle_gains(market: StochasticImpliedVol, strike: float = 100.0) -> NDArr
     return (value[-1] - value[0] - (delta * paths.spot.diff(dim=0)).sum(dim=0)).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("premium", [0.25, 0.0, -0.1])
 def test_a_hedged_straddle_earns_the_premium(premium: float) -> None:
     """With a still quote: the integral of Gamma S^2 / 2 (realised^2 - quoted^2), by quadrature.

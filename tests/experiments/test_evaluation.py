@@ -237,6 +237,7 @@ def test_the_document_of_a_market_that_stands_still() -> None:
     assert none["std"] == 0 and none["effectiveness"] is None and delta["effectiveness"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

@@ -61,7 +61,9 @@ def coverage(truths: dict[Objective, float], draw: Draw, runs: int, n: int) -> l
     return [float(hit) / runs for hit in hits]
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(
+    "law", [pytest.param(law, marks=[] if law == "t5" else pytest.mark.slow) for law in LAWS]
+)
 def test_coverage_of_cvar(law: str) -> None:
     truths: dict[Objective, float] = {
         CVaR(level=level): tail_mean(law, level) for level in (0.95, 0.99)
