@@ -179,7 +179,7 @@ def read(folder: Path) -> EventAccumulator:
     return events
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("sac", marks=pytest.mark.slow)])
 def test_everything_is_logged_to_tensorboard_and_csv(
     three_steps: Scenario, tiny: Tiny, tmp_path: Path, name: str
 ) -> None:

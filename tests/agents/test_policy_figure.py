@@ -68,7 +68,9 @@ def test_every_scenario_can_be_drawn(preset: str) -> None:
     assert png(figure).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo", "dqn"])
+@pytest.mark.parametrize(
+    "name", ["ppo", *(pytest.param(n, marks=pytest.mark.slow) for n in ("recurrent-ppo", "dqn"))]
+)
 def test_learned_policies_can_be_drawn(
     trained: Callable[[str], Trained], short_call: Scenario, name: str
 ) -> None:

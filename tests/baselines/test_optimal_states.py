@@ -187,7 +187,7 @@ def test_the_same_in_torch() -> None:
         (on(heston(), loss_limit="5"), "a loss_limit makes wealth matter"),
         (on(two(), hedges__0__costs="[{kind: quadratic, rate: 1}]"), "a quadratic cost is not"),
         (on(two(first=0.001)), "too far apart for one lattice"),
-        (on(heston(), 120), "would take minutes"),
+        pytest.param(on(heston(), 120), "would take minutes", marks=pytest.mark.slow),
     ],
 )
 def test_where_no_optimum_is_known(scenario: Scenario, message: str) -> None:

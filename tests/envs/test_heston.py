@@ -228,6 +228,7 @@ PRICED: dict[str, Heston | Bates] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", PRICED.values(), ids=list(PRICED))
 def test_call_prices_by_simulation_are_quantlibs(market: Heston | Bates) -> None:
     fair = market.risk_neutral()

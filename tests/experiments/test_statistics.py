@@ -72,6 +72,7 @@ def test_coverage_of_cvar(law: str) -> None:
     assert all(0.93 <= hit <= 0.97 for hit in coverage(truths, LAWS[law], 1000, PATHS))
 
 
+@pytest.mark.slow
 def test_coverage_of_other_risks_of_normal_losses() -> None:
 
     def condition(e: float) -> float:
