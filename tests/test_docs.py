@@ -55,7 +55,17 @@ def test_the_readmes_tables_are_the_committed_results(root: Path, maker: ModuleT
 
 @pytest.mark.parametrize(
     "folder",
-    ["markets", "claims", "pricing", "baselines", "optimum", "agents", "reproductions", "sweep"],
+    [
+        "markets",
+        "claims",
+        "pricing",
+        "baselines",
+        "optimum",
+        "agents",
+        "reproductions",
+        "sweep",
+        "strategies",
+    ],
 )
 def test_the_tables_of_the_pages_are_the_committed_results(folder: str, maker: ModuleType) -> None:
     tables: dict[Path, str] = maker.tables()
