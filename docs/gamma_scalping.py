@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from make_figures import put_in
+
 from deephedge import load_scenario
 from deephedge.baselines import parse_baseline
 from deephedge.envs import rollout
@@ -93,10 +95,7 @@ def main() -> None:
     """Measure, write the results and the page's tables."""
     document = measure()
     write_json(RESULTS, document)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(CAPTURE[0])
-    after = rest.partition(CAPTURE[1])[2]
-    tables = f"{CAPTURE[0]}\n{table(document)}\n{CAPTURE[1]}"
-    PAGE.write_text(before + tables + after, encoding="utf-8")
+    put_in(PAGE, CAPTURE, table(document))
 
 
 if __name__ == "__main__":

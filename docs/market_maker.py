@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from make_figures import put_in
 from numpy.typing import NDArray
 
 from deephedge import load_scenario
@@ -194,10 +195,7 @@ def main() -> None:
     """Measure, write the results and the page's tables."""
     document = measure()
     write_json(RESULTS, document)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(LEDGER[0])
-    after = rest.partition(LEDGER[1])[2]
-    tables = f"{LEDGER[0]}\n{ledger(document)}\n{LEDGER[1]}"
-    PAGE.write_text(before + tables + after, encoding="utf-8")
+    put_in(PAGE, LEDGER, ledger(document))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from .instruments import (
     ListedOption,
     OnTheRunOption,
     RolledOption,
+    SpotStruckOption,
     Underlying,
 )
 from .markets import MarketPaths
@@ -221,7 +222,7 @@ def _listed_at(
     )
 
 
-def _terms(instrument: RolledOption | OnTheRunOption) -> tuple[float, float, int]:
+def _terms(instrument: SpotStruckOption) -> tuple[float, float, int]:
     return instrument.moneyness, instrument.tenor, instrument.asset
 
 

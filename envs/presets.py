@@ -180,8 +180,8 @@ def _override(tree: Any, key: str, value: Any) -> None:
         if depth == len(parts):
             node[index] = value
         else:
-            if isinstance(node, dict) and index not in node:
-                node[index] = {}
+            if isinstance(node, dict) and node.get(index) is None:
+                node[index] = {}  # what is off by default can be given key by key
             node = node[index]
 
 

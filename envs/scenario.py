@@ -28,6 +28,7 @@ from .instruments import (
     Position,
     PrepaidForward,
     RolledOption,
+    SpotStruckOption,
 )
 from .markets import Market
 from .namespace import SCALAR
@@ -190,7 +191,7 @@ class Scenario(Part):
 
     def _check_instrument(self, key: str, instrument: Instrument) -> None:
         self._check_asset(key, instrument.written_on)
-        if isinstance(instrument, RolledOption | OnTheRunOption):
+        if isinstance(instrument, SpotStruckOption):
             self._check_marking(key, instrument.claim)
         if isinstance(instrument, Future | RolledOption):
             self.calendar.check_rolls(f"{key}: tenor", instrument.tenor)

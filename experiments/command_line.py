@@ -39,7 +39,7 @@ from .command_options import (
 from .compare import Watch, compare, judge
 from .evaluation import Evaluation, evaluate
 from .evaluation import Report as Evaluating
-from .hedgers import named_hedgers, standard_baselines, untuned_baselines
+from .hedgers import chosen_hedgers, named_hedgers, untuned_baselines
 from .price_history import from_file, sp500
 from .report import write_report
 from .reproductions.command import reproduce_
@@ -202,8 +202,7 @@ def evaluate_(
     """Evaluate hedgers on the same fresh paths, with none, delta and the optimum if known."""
     problem = named_scenario(scenario, sets)
     with _evaluation_bar(problem.name, paths) as counting:
-        named = named_hedgers(hedger, problem, seed) if hedger else None
-        hedgers = standard_baselines(problem, seed) if named is None else named
+        hedgers = chosen_hedgers(hedger, problem, seed)
         evaluation = evaluate(problem, hedgers, paths, seed, counting)
     _say_evaluations([evaluation], as_json)
 

@@ -18,7 +18,7 @@ from .command_options import (
     named_scenario,
     say_json,
 )
-from .hedgers import named_hedgers, standard_baselines
+from .hedgers import chosen_hedgers
 from .shocks import SHOCKS
 from .stress import CALM, Stressed, StressTest, named_shocks, stress
 from .terminal import progress_bar, say
@@ -43,8 +43,7 @@ def stress_(
     """Every hedger's loss when a named shock strikes: risk, what the shock adds, the worst path."""
     problem = named_scenario(scenario, sets)
     shocks = named_shocks(shock or [], problem)
-    named = named_hedgers(hedger, problem, seed) if hedger else None
-    hedgers = standard_baselines(problem, seed) if named is None else named
+    hedgers = chosen_hedgers(hedger, problem, seed)
     title = f"{problem.name}: {len(shocks)} shocks"
     with progress_bar(title, paths * (len(shocks) + 1), "paths") as bar:
         found = stress(

@@ -82,6 +82,15 @@ def named_hedgers(names: Sequence[str], scenario: Scenario, seed: int = 0) -> li
     return [hedger(name) for name in names]
 
 
+def chosen_hedgers(names: Sequence[str] | None, scenario: Scenario, seed: int = 0) -> list[Hedger]:
+    """Those that are named; where none are, all baselines that fit.
+
+    Raises:
+        ValueError: as `named_hedgers`.
+    """
+    return named_hedgers(names, scenario, seed) if names else standard_baselines(scenario, seed)
+
+
 def _baseline(text: str, scenario: Scenario, seed: int) -> Hedger:
     kind, colon, rest = text.partition(":")
     parts = rest.split(",") if colon else []

@@ -16,6 +16,7 @@ from .instrument import (
     ListedOption,
     OnTheRunOption,
     RolledOption,
+    SpotStruckOption,
     Underlying,
 )
 from .lookback import FloatingLookbackCall, FloatingLookbackPut, Lookback, LookbackCall, LookbackPut
@@ -66,6 +67,7 @@ __all__ = [
     "PrepaidForward",
     "Put",
     "RolledOption",
+    "SpotStruckOption",
     "Underlying",
     "VarianceSwap",
     "butterfly",

@@ -66,15 +66,9 @@ class ListedOption(Instrument):
         return self.option.asset
 
 
-class RolledOption(Instrument):
-    """A listed option by moneyness and tenor: at its expiry the next one is listed.
+class SpotStruckOption(Instrument):
+    """An option struck at ``moneyness`` times the spot of its listing, ``tenor`` years to live."""
 
-    On each listing date the strike is ``moneyness`` times the spot. At expiry it is settled at its
-    payoff and the next one must be bought, at cost. Evidence:
-    tests/envs/test_instrument_quotes.py.
-    """
-
-    kind: Literal["rolled-option"] = "rolled-option"
     option: Literal["call", "put"] = "call"
     moneyness: Annotated[float, Field(gt=0)] = 1.0
     tenor: Years
@@ -92,7 +86,18 @@ class RolledOption(Instrument):
         return kind(strike=self.moneyness, asset=self.asset)
 
 
-class OnTheRunOption(Instrument):
+class RolledOption(SpotStruckOption):
+    """A listed option by moneyness and tenor: at its expiry the next one is listed.
+
+    On each listing date the strike is ``moneyness`` times the spot. At expiry it is settled at its
+    payoff and the next one must be bought, at cost. Evidence:
+    tests/envs/test_instrument_quotes.py.
+    """
+
+    kind: Literal["rolled-option"] = "rolled-option"
+
+
+class OnTheRunOption(SpotStruckOption):
     """A new option is listed at every decision date, and what was bought before is kept.
 
     Its strike is ``moneyness`` times the spot, its time to expiry ``tenor`` years. Only the newest
@@ -104,18 +109,3 @@ class OnTheRunOption(Instrument):
     """
 
     kind: Literal["on-the-run-option"] = "on-the-run-option"
-    option: Literal["call", "put"] = "call"
-    moneyness: Annotated[float, Field(gt=0)] = 1.0
-    tenor: Years
-    asset: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def written_on(self) -> int:
-        """The asset it is written on."""
-        return self.asset
-
-    @property
-    def claim(self) -> Call | Put:
-        """In units of the spot at its listing, as if it matured with the episode."""
-        kind = Call if self.option == "call" else Put
-        return kind(strike=self.moneyness, asset=self.asset)

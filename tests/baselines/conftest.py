@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from deephedge.baselines import BandHedge, Baseline, DeltaHedge, NoHedge, OptimalHedge, StaticHedge
+from deephedge.baselines import (
+    BandHedge,
+    Baseline,
+    DeltaHedge,
+    NoHedge,
+    OptimalHedge,
+    StaticHedge,
+    baseline_kinds,
+)
 from deephedge.baselines.optimum import solve
 from deephedge.envs import Scenario, rollout, simulate
 
@@ -37,3 +45,22 @@ def agrees_and_is_unbeaten() -> Check:
             assert objective.risk(other) - risk > -4 * paired, hedger.name
 
     return check
+
+
+@pytest.fixture
+def kinds_that_fit() -> Callable[[Scenario], set[str]]:
+    """The kinds of rules that are shown; any option counts, such as an aversion that is tuned."""
+
+    def kinds(scenario: Scenario) -> set[str]:
+        return {
+            rule.name.partition(":")[0]
+            for kind in baseline_kinds().values()
+            for one in kind.variants(scenario)
+            for rule in [
+                one,
+                *(one.model_copy(update={k: v[0]}) for k, v in one.ranges(scenario).items()),
+            ]
+            if rule.refusal(scenario) is None
+        }
+
+    return kinds

@@ -341,3 +341,9 @@ def test_the_dump_is_read_alike_by_any_yaml_reader() -> None:
     for name in preset_names():
         text = dump_scenario(load_scenario(name))
         assert yaml.safe_load(text) == read_yaml(text, name)
+
+
+def test_what_is_off_can_be_given_key_by_key() -> None:
+    scenario = load_scenario("short-call", {"hedges.0.impact.transient": "0.001"})
+    impact = scenario.hedges[0].impact
+    assert impact is not None and impact.transient == 0.001

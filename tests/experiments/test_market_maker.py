@@ -24,7 +24,8 @@ CALLS, SPOT, VOL, YEARS = 10_000, 100.0, 0.30, 0.265
 
 @pytest.fixture
 def script(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``docs/market_maker.py``."""
+    """``docs/market_maker.py``, which finds the scripts beside it."""
+    monkeypatch.syspath_prepend(root / "docs")
     spec = importlib.util.spec_from_file_location("market_maker", root / "docs/market_maker.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
