@@ -49,7 +49,7 @@ from deephedge.envs.markets import (
     StochasticImpliedVol,
 )
 from deephedge.envs.pricing import ConstantVolMarking
-from deephedge.experiments.svg import COLORS, INK, MUTE, drawing, new_figure
+from deephedge.experiments.reports.svg import COLORS, INK, MUTE, drawing, new_figure
 
 PENS = [COLORS[name][0] for name in ("blue", "vermilion", "green", "purple")]
 DAYS, PATHS, SHOWN = 30, 100_000, 4

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deephedge.experiments.figures import cost_against_risk
-from deephedge.experiments.svg import svg
+from deephedge.experiments.reports.figures import cost_against_risk
+from deephedge.experiments.reports.svg import svg
 
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from deephedge import load_scenario
 from deephedge.experiments import evaluation
 from deephedge.experiments.evaluation import example_paths
-from deephedge.experiments.figures import example_path
 from deephedge.experiments.hedgers import named_hedgers
+from deephedge.experiments.reports.figures import example_path
 
 SEED, MIDDLING = 1_000, 1
 RULES = {

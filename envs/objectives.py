@@ -129,7 +129,7 @@ class Entropic(Objective):
         """Says so where one path weighs more than 1 % of the estimate and 10 times its fair share.
 
         Up to there the interval covers 93 to 95 % at 60 to 1,000 normal losses
-        (tests/experiments/test_backtest.py).
+        (tests/experiments/history/test_backtest.py).
         """
         weight = self.largest_weight(losses)
         limit = max(HEAVIEST_PATH, min(FAIR_SHARES / len(losses), HEAVIEST_EVER))

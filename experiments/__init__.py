@@ -1,10 +1,10 @@
 """Experiments: train, evaluate, compare, backtest, report, and the command line."""
 
-from .backtest import Backtest, backtest
 from .compare import compare
 from .evaluation import Evaluation, HedgerResult, evaluate, example_paths
+from .history.backtest import Backtest, backtest
+from .history.price_history import PriceHistory, contracts, from_file, sp500
 from .indifference import indifference_price, without_position
-from .price_history import PriceHistory, contracts, from_file, sp500
 from .runs import load_run, train_run
 
 __all__ = [

@@ -16,7 +16,7 @@ from ..envs import load_scenario, preset_names
 from ..envs.observation import FEATURES
 from ..envs.own_features import OWN_FEATURES
 from ..envs.part import Kind
-from .reproductions.command import reproductions
+from .commands.reproduce import reproductions
 
 
 def whole_catalogue() -> dict[str, dict[str, str]]:

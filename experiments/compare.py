@@ -14,7 +14,7 @@ from ..envs import Hedger, Scenario
 from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
 from .hedgers import standard_baselines
-from .report import Section, write_report
+from .reports.report import Section, write_report
 from .runs import check_run, command, folder_name, refuse_existing, train_run, write_json
 
 MAPPED = 4  # learned policies drawn in a report, at most

@@ -21,10 +21,10 @@ from ..envs import Hedger, Scenario
 from ..envs.markets import Replay
 from . import statistics
 from .evaluation import Report
+from .reports.wording import digits, interval, number
 from .shocks import VolShift
 from .statistics import Estimate
 from .stress import CALM, Stressed, stress
-from .wording import digits, interval, number
 
 VOL_TIMES = 1.5  # how much rougher the market of the adaptability test is
 UPSIDE = 0.1  # the best share of the unhedged paths

@@ -90,7 +90,7 @@ def test_the_ceilings_are_where_they_are_said_to_be(within: str, beyond: str) ->
         ("experiments/evaluate.py", "import experiments.report", "TID251"),
         ("envs/ledger.py", "print(1)", "T201"),
         ("experiments/evaluate.py", "print(1)", "T201"),
-        ("experiments/command_line.py", "print(1)", None),
+        ("experiments/commands/command_line.py", "print(1)", None),
         ("envs/ledger.py", "# TODO: later", "FIX002"),
         ("tests/test_ledger.py", "# FIXME: later", "FIX001"),
         ("envs/ledger.py", "np.random.seed(0)", "NPY002"),

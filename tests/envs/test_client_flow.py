@@ -22,7 +22,7 @@ from deephedge.envs import (
 )
 from deephedge.envs.client_orders import Orders, draw_orders
 from deephedge.envs.pricing import black_scholes
-from deephedge.experiments.facts import facts
+from deephedge.experiments.reports.facts import facts
 
 Tree = dict[str, Any]
 DAY = 1 / 365

@@ -15,7 +15,8 @@ from deephedge.agents import AgentSettings, agent_settings
 from deephedge.agents import training as training_module
 from deephedge.baselines import hull_white, static_options, tuning
 from deephedge.envs import Scenario, load_scenario
-from deephedge.experiments import command_line, evaluation
+from deephedge.experiments import evaluation
+from deephedge.experiments.commands import command_line
 from deephedge.experiments.runs import train_run
 
 

@@ -16,7 +16,7 @@ from deephedge.envs import Scenario, load_scenario
 from deephedge.experiments.compare import Watch, compare, judge
 from deephedge.experiments.evaluation import Evaluation, evaluate
 from deephedge.experiments.hedgers import standard_baselines
-from deephedge.experiments.report import Section
+from deephedge.experiments.reports.report import Section
 from deephedge.experiments.runs import load_run
 
 Brief = Callable[..., Scenario]

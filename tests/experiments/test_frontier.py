@@ -13,7 +13,7 @@ from deephedge.baselines import BandHedge, DeltaHedge
 from deephedge.envs import load_scenario
 from deephedge.experiments import evaluate
 from deephedge.experiments.frontier import frontier, of_size, size_frontier
-from deephedge.experiments.frontier_figure import frontier_figure
+from deephedge.experiments.reports.frontier_figure import frontier_figure
 
 PATHS = 2000
 SHORT = {"calendar.steps": "6"}

@@ -16,8 +16,8 @@ from deephedge.envs import Scenario, rollout, simulate
 from deephedge.envs.hedger import Hedger
 from deephedge.envs.stream import Role, generator_of, stream_of
 from deephedge.experiments import evaluate
+from deephedge.experiments.commands import reproduce as command_module
 from deephedge.experiments.reproductions import Published, paper_names, read_paper, verdicts
-from deephedge.experiments.reproductions import command as command_module
 from deephedge.experiments.reproductions.paper import merged
 from deephedge.experiments.reproductions.practitioner import PractitionerDelta
 from deephedge.experiments.reproductions.reproduce import Run, opening_price, reproduce_cell

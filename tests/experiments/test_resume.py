@@ -223,7 +223,7 @@ def test_the_command_line_goes_on(
 SCRIPT = """
 import sys
 from deephedge.agents import training, training_state
-from deephedge.experiments import command_line
+from deephedge.experiments.commands import command_line
 
 training_state.EVERY, training_state.SHARE = 0.2, 0.2
 training.VALIDATION_PATHS = 512

@@ -1,0 +1,96 @@
+"""``deephedge frontier``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...envs import Scenario
+from ..evaluation import Report
+from ..frontier import Frontier, Point, frontier, size_frontier
+from ..hedgers import named_hedgers
+from ..reports.frontier_figure import frontier_figure
+from ..reports.svg import svg
+from ..runs import refuse_existing, write_json
+from .options import AsJson, Hedgers, Plugin, Seed, Settings, named_scenario, say_json
+from .terminal import loud, progress_bar, say
+
+
+def frontier_(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A preset or a YAML file.")],
+    hedger: Hedgers = None,
+    size: Annotated[
+        list[float] | None,
+        typer.Option(help="Of the position, times the scenario's; may be repeated."),
+    ] = None,
+    paths: Annotated[int, typer.Option(min=2, help="Evaluation paths.")] = 50_000,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for frontier.json and frontier.svg.")
+    ] = None,
+    sets: Settings = None,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cost against risk: every rule over its own option, or over the size of the position."""
+    problem = named_scenario(scenario, sets)
+    if out is not None:
+        refuse_existing(out)
+    with progress_bar(f"{problem.name}: frontier", paths, "paths") as bar:
+
+        def telling(done: int, total: int) -> None:
+            bar(done, math.nan)
+
+        found = _found(problem, hedger, size, paths, seed, telling)
+    if out is not None:
+        out.mkdir(parents=True)
+        write_json(out / "frontier.json", found.document())
+        (out / "frontier.svg").write_text(svg(frontier_figure(found.document())), "utf-8")
+        loud(f"frontier: {out}/frontier.svg")
+    if as_json:
+        say_json(found.document())
+    else:
+        say(_table(found))
+
+
+def _found(
+    problem: Scenario,
+    names: list[str] | None,
+    sizes: list[float] | None,
+    paths: int,
+    seed: int,
+    telling: Report,
+) -> Frontier:
+    if not sizes:
+        hedgers = named_hedgers(names or [], problem, seed)
+        return frontier(problem, hedgers, paths, seed, telling)
+    chosen = names or ["delta", "band:width=best"]
+    return size_frontier(
+        problem, lambda scaled: named_hedgers(chosen, scaled, seed), sizes, paths, seed, telling
+    )
+
+
+def _table(found: Frontier) -> str:
+    knob = "size" if found.knob == "size" else "value"
+    lines = [f"{found.scenario.name}, {found.paths:,} paths, seed {found.seed}", ""]
+    lines.append(f"{'curve':<28}{knob:>10}{'cost':>10}{'risk':>10}{'95 %':>20}{'std':>10}")
+    for name, points in found.curves.items():
+        least = min(points, key=lambda point: point.risk.value)
+        lines += [_row(name, point, point is least and len(points) > 1) for point in points]
+    lines += ["", f"risk: {found.scenario.objective.label} of the loss; * the least of a curve."]
+    if found.knob == "size":
+        lines.append("Money over the size: what a unit costs and risks.")
+    return "\n".join(lines)
+
+
+def _row(name: str, point: Point, least: bool) -> str:
+    risk, value = point.risk, "" if math.isnan(point.value) else f"{point.value:g}"
+    ends = "" if risk.low is None else f"[{risk.low:.4f}, {risk.high:.4f}]"
+    mark = "*" if least else ""
+    return (
+        f"{name:<28}{value:>10}{point.cost.value:>10.4f}{risk.value:>9.4f}{mark:1}{ends:>20}"
+        f"{point.std.value:>10.4f}"
+    )

@@ -1,0 +1,1 @@
+"""Real prices: where they come from, and hedging on them."""
