@@ -62,6 +62,8 @@ class AgentSettings(Part):
         patience: evaluations on the validation paths without a lower risk after which training
             stops; null: never.
         vary: what differs between training paths; nothing by default.
+        threads: of torch. Networks as small as these train slower on two than on one
+            (benchmarks/deep_hedging.py), and one gives the same numbers on any number of cores.
         options: further arguments of the SB3 class, as they are named there.
     """
 
@@ -89,6 +91,7 @@ class AgentSettings(Part):
     validation: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] | None = None
     vary: Variation = Variation()
+    threads: Annotated[int, Field(ge=1)] = 1
     options: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @field_validator("options")

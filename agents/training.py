@@ -23,6 +23,7 @@ from .policy_hedger import PolicyHedger
 from .random_state import global_generators
 from .replay import ReplayRate
 from .settings import AgentSettings
+from .threads import torch_threads
 from .training_state import Checkpointer, TrainingLogger, training_identity
 
 VALIDATION_PATHS = 8192
@@ -65,7 +66,7 @@ def train_agent(
     (tests/agents/test_resume.py).
 
     Training paths, validation paths and the policy draw from streams of their own, spawned from
-    ``seed``. The same seed, thread count and machine give the same policy
+    ``seed``. The same settings, seed and machine give the same policy
     (tests/agents/test_training.py).
 
     Raises:
@@ -75,20 +76,20 @@ def train_agent(
     path_seed, policy_seed = (
         int(stream_of(seed, role).generate_state(1)[0]) for role in (Role.TRAINING, Role.POLICY)
     )
-    validation = generator_of(stream_of(seed, Role.VALIDATION))
-    paths = VALIDATION_PATHS * settings.validation
-    episodes = draw(scenario, settings.vary, paths, validation, torch.float64)
-    view = view_of(scenario, settings)
-    monitor = RiskMonitor(
-        scenario,
-        view,
-        episodes,
-        settings.steps,
-        patience=settings.patience,
-        progress=progress,
-        variants=settings.vary.variants,
-    )
-    with global_generators(policy_seed):
+    with torch_threads(settings.threads), global_generators(policy_seed):
+        validation = generator_of(stream_of(seed, Role.VALIDATION))
+        paths = VALIDATION_PATHS * settings.validation
+        episodes = draw(scenario, settings.vary, paths, validation, torch.float64)
+        view = view_of(scenario, settings)
+        monitor = RiskMonitor(
+            scenario,
+            view,
+            episodes,
+            settings.steps,
+            patience=settings.patience,
+            progress=progress,
+            variants=settings.vary.variants,
+        )
         model = make_model(scenario, settings, path_seed)
         model.set_logger(TrainingLogger(writers))
         callbacks: list[BaseCallback] = [monitor]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -164,7 +163,7 @@ def training_identity(scenario: Scenario, settings: AgentSettings, seed: int) ->
         "scenario": f"{scenario.name} ({_mark(dump_scenario(scenario))})",
         "agent": f"{settings.algorithm} ({_mark(settings.model_dump_json())})",
         "seed": str(seed),
-        "threads": str(torch.get_num_threads()),
+        "threads": str(settings.threads),
         **{name: metadata.version(name) for name in names},
     }
 

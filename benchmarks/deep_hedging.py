@@ -5,8 +5,10 @@
 A short call of 30 daily dates at 20 bp, entropic risk, float32 on a CPU, two hidden layers of 32 on
 the same inputs, no validation within the epochs. Two forms: the network's output as the holding,
 with the holding as an input, and a no-transaction band about delta whose network does not see it.
-The two libraries take turns, so that both meet the same machine; a figure is the median of the best
-time of every turn. `--peer-python` takes an interpreter that has pfhedge already.
+Each is measured as it comes (pfhedge on torch's own number of threads, deephedge on those of its
+settings) and on one thread. The two libraries take turns, so that both meet the same machine; a
+figure is the median of the best time of every turn. `--peer-python` takes an interpreter that has
+pfhedge already.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ print(json.dumps({f"{f} {b}": measure(epoch_of(f, b)) for f in FORMS for b in BA
 OWN_CODE = (
     TIMING
     + """
-from deephedge.agents import DeepHedging, as_sb3_env
+from deephedge.agents import DeepHedging, agent_settings, as_sb3_env
+from deephedge.agents.threads import torch_threads
 from deephedge.envs import View, load_scenario
 from deephedge.envs.action import BandAction, TargetAction
 from stable_baselines3.common.logger import Logger
@@ -91,7 +94,8 @@ def epoch_of(form, batch):
     model = DeepHedging("MlpPolicy", env)
     model.set_logger(Logger(None, []))
     return lambda: model.learn(30 * batch, reset_num_timesteps=False)
-print(json.dumps({f"{f} {b}": measure(epoch_of(f, b)) for f in FORMS for b in BATCHES}))
+with torch_threads(agent_settings("deep-hedging").threads):
+    print(json.dumps({f"{f} {b}": measure(epoch_of(f, b)) for f in FORMS for b in BATCHES}))
 """
 )
 # pfhedge's stock starts at 1 and deephedge's at 100: P&L times 100, aversion 0.1 for 10.
@@ -160,7 +164,7 @@ def compare(peer: str, threads: int, turns: int, repeats: int) -> list[dict[str,
                 {
                     "form": form,
                     "batch": batch,
-                    "threads": threads,
+                    "threads_of_the_process": threads,
                     "deephedge_path_steps_per_second": round(own),
                     "pfhedge_path_steps_per_second": round(other),
                     "ratio": round(statistics.median(ratios), 3),
@@ -195,7 +199,7 @@ def table(figures: list[dict[str, object]]) -> str:
             for k in ("deephedge", "pfhedge")
         )
         lines.append(
-            f"{f['form']:<10}{f['batch']:>6}{f['threads']:>9}{own:>14}{peer:>14}{f['ratio']:>8}"
+            f"{f['form']:<10}{f['batch']:>6}{f['threads_of_the_process']:>9}{own:>14}{peer:>14}{f['ratio']:>8}"
         )
     return "\n".join(lines)
 

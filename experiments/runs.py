@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from ..agents import AgentSettings, PolicyHedger, Trained, load_policy, save_policy, train_agent
@@ -40,14 +39,12 @@ class UnfinishedRun:
 
     Attributes:
         folder: the run directory.
-        threads: that torch used; with another number sums round otherwise.
     """
 
     folder: Path
     scenario: Scenario
     settings: AgentSettings
     seed: int
-    threads: int
 
 
 @contextmanager
@@ -116,7 +113,7 @@ def train_run(
     config = run_config(scenario, settings, seed)
     with new_folder(folder):
         _write(folder / CONFIG, config)
-        run = UnfinishedRun(folder, scenario, settings, seed, torch.get_num_threads())
+        run = UnfinishedRun(folder, scenario, settings, seed)
         return _train(run, name, progress)
 
 
@@ -129,12 +126,7 @@ def resume_run(run: UnfinishedRun, *, progress: Progress | None = None) -> Train
     Raises:
         ValueError: in one line, when the checkpoint is damaged, or of another training or version.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(run.threads)
-    try:
-        return _train(run, None, progress)
-    finally:
-        torch.set_num_threads(threads)
+    return _train(run, None, progress)
 
 
 def _train(run: UnfinishedRun, name: str | None, progress: Progress | None) -> Trained:
@@ -179,7 +171,6 @@ def unfinished_run(folder: Path) -> UnfinishedRun:
             parse_scenario(tree["scenario"]),
             AgentSettings.model_validate(tree["agent"]),
             int(tree["seed"]),
-            int(tree["threads"]),
         )
     except KeyError as error:
         raise ValueError(f"{path}: it has no {error}: train the run anew") from None
@@ -239,7 +230,6 @@ def run_config(scenario: Scenario, settings: AgentSettings, seed: int) -> str:
     """The fully resolved configuration as YAML."""
     tree = {
         "seed": seed,
-        "threads": torch.get_num_threads(),
         "agent": json.loads(settings.model_dump_json()),
         "view": json.loads(view_of(scenario, settings).model_dump_json()),
         "scenario": read_yaml(dump_scenario(scenario), scenario.name),

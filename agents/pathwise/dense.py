@@ -18,12 +18,17 @@ class Activation(NamedTuple):
     """An activation, and its gradient from its value."""
 
     value_: Callable[[Tensor], Tensor]  # in place
-    gradient: Callable[[Tensor, Tensor], Tensor]
+    gradient_: Callable[[Tensor, Tensor], Tensor]  # in place of the first
 
 
+_ATEN = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu_, lambda g, y: torch.ops.aten.threshold_backward(g, y, 0)),
-    nn.Tanh: Activation(torch.tanh_, lambda g, y: torch.ops.aten.tanh_backward(g, y)),
+    nn.ReLU: Activation(
+        torch.relu_, lambda g, y: _ATEN.threshold_backward.grad_input(g, y, 0, grad_input=g)
+    ),
+    nn.Tanh: Activation(
+        torch.tanh_, lambda g, y: _ATEN.tanh_backward.grad_input(g, y, grad_input=g)
+    ),
 }
 
 
@@ -73,14 +78,19 @@ class _Dense(torch.autograd.Function):
         activation, first, values, inside, weights = ctx.saved
         last = torch.stack(gradients).mul_(inside)  # [width, N]
         found = [last.sum(1), last @ values[-1]]
-        gradient = last.t() @ weights[-1]
+        gradient = _outer(last, weights[-1])
         for layer in range(len(weights) - 2, -1, -1):
-            gradient = activation.gradient(gradient, values[layer + 1])
+            gradient = activation.gradient_(gradient, values[layer + 1])
             found += [gradient.sum(0), _pull(gradient, values[layer])]
             if layer > 0:
                 gradient = gradient @ weights[layer]
         own = weights[0][:, first:].t().contiguous() @ gradient.t()
         return None, None, None, *own.unbind(0), *reversed(found)
+
+
+def _outer(last: Tensor, weight: Tensor) -> Tensor:
+    """``last^T weight``: of one row each by broadcasting, which the library does faster."""
+    return last.t() * weight if len(last) == 1 else last.t() @ weight
 
 
 def _pull(gradient: Tensor, value: Tensor) -> Tensor:

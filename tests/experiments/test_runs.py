@@ -57,7 +57,7 @@ def test_the_configuration_is_whole_and_reads_back(
     config = read_yaml((finished_run / "config.yaml").read_text(), "config.yaml")
     assert parse_scenario(config["scenario"]) == brief()
     assert AgentSettings.model_validate(config["agent"]) == tiny()
-    assert config["seed"] == 4 and config["threads"] == torch.get_num_threads()
+    assert config["seed"] == 4 and config["agent"]["threads"] == 1
     assert config["view"]["features"] == list(brief().features)  # spelt out
 
 

@@ -51,7 +51,7 @@ def damaged(finished_run: Path, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / name / "policy")
     (tmp_path / "bare").mkdir()
     config = tmp_path / "half" / "config.yaml"
-    config.write_text(config.read_text().replace("threads:", "thread:"))
+    config.write_text(config.read_text().replace("seed:", "seeds:"))
     (tmp_path / "begun" / "checkpoint").mkdir()
     (tmp_path / "begun" / "checkpoint" / "state.safetensors").write_bytes(b"half")
     prices(tmp_path / "nan.csv", broken="nan")
@@ -96,7 +96,7 @@ BAD = [
     (["train", "--resume", "run"], "run: a finished training: evaluate it, or train another"),
     (["train", "--resume", "none"], "none: there is no such run directory"),
     (["train", "--resume", "bare"], "bare: not a run directory: it has no config.yaml"),
-    (["train", "--resume", "half"], "half/config.yaml: it has no 'threads': train the run anew"),
+    (["train", "--resume", "half"], "half/config.yaml: it has no 'seed': train the run anew"),
     (["train", "--resume", "begun"], "state.safetensors: truncated or changed: remove begun/check"),
     (["train", "book-jumps", "--resume", "begun"], "which is a run on short-call: leave it out"),
     (
