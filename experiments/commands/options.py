@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from ...envs import Scenario, load_scenario
+from ..executor import Executor, executor_of
+from ..plugins import load_plugin
 from .terminal import say
 
 
 def _import_plugins(files: list[Path] | None) -> list[Path] | None:
     """Run Python files, which registers the kinds they define."""
     for file in files or []:
-        spec = importlib.util.spec_from_file_location(f"deephedge_plugin_{file.stem}", file)
-        if not file.is_file() or spec is None or spec.loader is None:
-            raise ValueError(f"--plugin {file}: give a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module.__name__] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ValueError(f"--plugin {file}: {type(error).__name__}: {error}") from error
+        load_plugin(file)
     return files
 
 
@@ -59,6 +52,37 @@ Plugin = Annotated[
         help="A Python file with kinds of your own.",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes at a time; 1 is none beside this one. By default as many as torch would "
+        "have threads. The numbers are the same.",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Work on a Ray cluster, or on Ray on this machine: local."
+    ),
+]
+
+
+def chosen_executor(workers: int | None, ray: str | None) -> Executor:
+    """The executor that ``--workers`` and ``--ray`` ask for.
+
+    Raises:
+        ValueError: for a number of workers beside a cluster's address.
+        ImportError: Ray is not installed.
+    """
+    if ray is not None and ray != "local" and workers is not None:
+        raise ValueError(
+            f"--workers {workers} beside --ray {ray}: a cluster has a number of its own"
+        )
+    count = torch.get_num_threads() if workers is None else workers
+    if ray is not None:
+        return executor_of("ray", count, ray)
+    return executor_of("serial" if count == 1 else "processes", count)
 
 
 def named_scenario(name: str, sets: Sequence[str] | None) -> Scenario:

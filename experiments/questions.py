@@ -1,0 +1,110 @@
+"""What was asked, beside what was found: so that work goes on only where it is the same work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+from torch import Tensor
+
+from .runs import write_json
+
+LOCK = "lock"
+
+
+def stable(value: Any) -> Any:
+    """An argument as plain data, the same in every process; arrays by a digest of their bytes.
+
+    A path is the text that was given, not what lies there.
+
+    Raises:
+        ValueError: for what has no such form, such as a function.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, BaseModel):
+        return {"kind": type(value).__qualname__} | json.loads(value.model_dump_json())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): stable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [stable(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        array = np.asarray(value)
+        return f"{array.dtype}{array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: stable(getattr(value, field.name)) for field in fields(value)}
+    raise ValueError(f"{value!r}: a {type(value).__name__} cannot be written down: give plain data")
+
+
+def found_answer(path: Path, question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a file of `write_answer` holds; null where there is none.
+
+    Raises:
+        ValueError: in one line, when it answers another question, or is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        asked = found["question"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{path}: damaged: remove it, and it is made anew") from None
+    plain = json.loads(json.dumps(question))
+    if asked != plain:
+        keys = list(dict.fromkeys([*plain, *asked]))
+        other = [key for key in keys if asked.get(key) != plain.get(key)]
+        raise ValueError(
+            f"{path} is of other {' and '.join(other)}: ask for the same, or give another --out"
+        )
+    return dict(found)
+
+
+def write_answer(path: Path, question: Mapping[str, Any], **answer: Any) -> None:
+    """A question and what was found, in one piece.
+
+    Raises:
+        ValueError: for what is no plain data, or a number that JSON has not, such as NaN.
+    """
+    try:
+        write_json(path, {"question": question, **answer})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name}: its result is no plain data: {error}") from None
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Nobody else works in the folder, which is there, until this ends or its process dies.
+
+    Raises:
+        ValueError: when somebody does.
+    """
+    path = folder / LOCK
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        _lock(handle, folder)
+        yield
+        with suppress(OSError):  # Windows keeps what is open
+            path.unlink()
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; there it is left to the user
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{folder}: another process works in it: wait for its end") from None
