@@ -43,6 +43,8 @@ MEASURES: dict[str, Measure] = {
     "pnl": Measure("mean of the P&L", lambda s: s.result.mean),
     "std": Measure("standard deviation of the P&L", lambda s: s.result.std),
     "risk": Measure("the scenario's risk", lambda s: s.result.risk),
+    "var_95": Measure("95 % VaR of the loss", lambda s: s.result.var_95),
+    "cvar_95": Measure("95 % CVaR of the loss", lambda s: s.result.cvar_95),
     "ratio": Measure(
         "risk over that of delta, on the same paths",
         lambda s: statistics.ratio(s.objective, -s.result.pnl, -s.delta),
