@@ -236,15 +236,20 @@ def test_two_settings_of_one_algorithm_have_names(
 # Kill -9, in processes of their own
 
 SCRIPT = """
-import sys
+import importlib
 from deephedge.agents import training, training_state
+from deephedge.baselines import hull_white, static_options, tuning
+from deephedge.experiments import evaluation
 from deephedge.experiments.commands import command_line
 
 training_state.EVERY, training_state.SHARE = 0.2, 0.2
+training.VALIDATION_PATHS, evaluation.BLOCK = 512, 512
+tuning.PATHS = hull_white.FIT_PATHS = static_options.PATHS = 256
+importlib.import_module("deephedge.experiments.compare").write_report = lambda *drawn: None
 if __name__ == "__main__":
     command_line.main()
 """
-FAST = ["--set", "calendar.steps=5", "--steps", "60000", "--paths", "500"]
+FAST = ["--set", "calendar.steps=5", "--steps", "30000", "--paths", "500"]
 EIGHT = ["short-call", "--agent", "ppo", "--agent", "a2c", "--seeds", "4", *FAST, "--json"]
 
 
