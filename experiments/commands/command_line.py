@@ -59,6 +59,7 @@ from .sweep import sweep_
 from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
 from .trade_offs import trade_offs_
 from .training_options import Base, Imitate, Vary, WorstOf, setting_changes
+from .transfer import transfer_
 
 app = typer.Typer(
     add_completion=False,
@@ -76,6 +77,7 @@ app.command("advise")(advise_)
 app.command("export")(export_)
 app.command("frontier")(frontier_)
 app.command("reproduce")(reproduce_)
+app.command("transfer")(transfer_)
 
 
 @app.callback()
