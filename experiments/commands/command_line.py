@@ -35,6 +35,7 @@ from ..runs import (
     write_json,
 )
 from .advise import advise_
+from .bench import bench_
 from .compare import compare_
 from .explain import explain_
 from .export import export_
@@ -78,6 +79,7 @@ app.command("export")(export_)
 app.command("frontier")(frontier_)
 app.command("reproduce")(reproduce_)
 app.command("transfer")(transfer_)
+app.command("bench")(bench_)
 
 
 @app.callback()
