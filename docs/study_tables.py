@@ -39,7 +39,7 @@ def rebalancing(document: Document) -> str:
         )
     by_curve = [
         f"`{name}` goes as cost^{slope(curves[name], 0, math.inf):.2f} over all and as "
-        f"cost^{slope(curves[name], 0, SMALL / law['rate']):.2f} up to {1e4 * SMALL:g} bp"
+        f"cost^{slope(curves[name], 0, SMALL / RATE):.2f} up to {1e4 * SMALL:g} bp"
         for name in ("delta:every", "band:width")
     ]
     return "\n".join([*lines, "", f"{'; '.join(by_curve)} (laws: 2/3 and 1/3)."])
@@ -91,13 +91,14 @@ def explained(rule: Document, run: Document) -> str:
 
 def _buckets(buckets: list[Document]) -> list[str]:
     lines = [
-        "| moneyness | time left | decisions | mean abs(h - r) | mean h - r | untraded | needless | "
-        "missed | lean | inertia |",
+        "| moneyness | time left | decisions | mean abs(h - r) | mean h - r | untraded | "
+        "needless | missed | lean | inertia |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in buckets[:BUCKETS]:
         low, high = each["moneyness"]
-        where = f"{'below' if low is None else f'{low:+g} to'} {'up' if high is None else f'{high:+g}'}"
+        where = f"above {low}" if high is None else f"{low} to {high}"
+        where = f"below {high}" if low is None else where
         times = "{:.0%} to {:.0%}".format(*each["time_left"])
         shares = " | ".join(f"{each[key]:.0%}" for key in ("untraded", "needless", "missed"))
         lines.append(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +16,24 @@ import numpy as np
 from ..agents import AgentSettings
 from ..agents.factory import view_of
 from ..baselines import OptimalHedge, baseline_kinds, known_optimum, parse_baseline
-from ..envs import Hedger, Scenario, mark
+from ..envs import Hedger, Scenario, dump_scenario, mark
 from ..envs.objectives import Objective
 from ..envs.observation import FEATURES
-from ..envs.presets import changed, parsed
 from . import statistics
 from .evaluation import PER_PATH, Samples, block_ranges, evaluation_paths, play
-from .executor import Executor, Report, Task, Watch, executor_of, run_tasks
+from .executor import Executor, Report, Serial, Task, Watch, run_tasks
 from .from_home import FromHome, HomeView, at_home
 from .hedgers import BEST as TUNED
 from .hedgers import named_hedgers
-from .runs import POLICY, check_run, folder_name, load_run, resume_run, train_run, unfinished_run
+from .questions import continued
+from .runs import check_run, complete_run, folder_name, load_run
 from .statistics import Estimate
 
+QUESTION = "transfer-question.json"
 RULES = ("delta", "band:width=best", "optimal")  # where none is named; those that fit everywhere
 BEST = OptimalHedge().name
+
+Made = Mapping[str, Mapping[str, Sequence[str]]]  # by label and contender: rules, or run folders
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,14 @@ class Transfer:
 
     Attributes:
         scenarios: by label.
-        made: by label and contender what was made: a rule's name, or its run folders, one a seed.
+        made: by label and contender what was made: a rule's name, or run folders, one a seed.
         paths, seed: how many evaluation paths, of which seed.
         seeds: of the trainings.
         columns: by the label of the scenario of the test, as `judge_column` gives them.
     """
 
     scenarios: Mapping[str, Scenario]
-    made: Mapping[str, Mapping[str, Sequence[str]]]
+    made: Made
     paths: int
     seed: int
     seeds: tuple[int, ...]
@@ -59,48 +65,20 @@ class Transfer:
             "paths": self.paths,
             "seed": self.seed,
             "seeds": list(self.seeds),
-            "made": {home: dict(made) for home, made in self.made.items()},
+            "made": {
+                home: {
+                    asked: got for asked, (got, *_) in made.items() if asked in _rules(self.made)
+                }
+                for home, made in self.made.items()
+            },
             "columns": [{"scenario": label, **each} for label, each in self.columns.items()],
         }
-
-
-def over(scenario: Scenario, grids: Sequence[str]) -> dict[str, Scenario]:
-    """The scenarios of a grid by label, from texts such as ``market.sigma=0.15,0.2,0.3``.
-
-    Several texts are crossed. Keys before one ``=`` move together, with one value for all:
-    ``market.sigma,marking.vol=0.15,0.2``.
-
-    Raises:
-        ValueError: for a text that cannot be read; `ScenarioError` for an unknown key or an
-            impossible value.
-    """
-    if not grids:
-        return {scenario.name: scenario}
-    axes = [_axis(text) for text in grids]
-    keys = [axis[0][0] for axis in axes]
-    short = [key.rpartition(".")[2] for key in keys]
-    shown = keys if len(set(short)) < len(short) else short
-    found = {}
-    for values in itertools.product(*[axis[1] for axis in axes]):
-        changes = {k: v for axis, v in zip(axes, values, strict=True) for k in axis[0]}
-        label = ", ".join(f"{key}={value}" for key, value in zip(shown, values, strict=True))
-        found[label] = changed(scenario, changes)
-    return found
-
-
-def _axis(text: str) -> tuple[list[str], list[Any]]:
-    left, equals, right = text.partition("=")
-    keys = left.split(",")
-    values = parsed(f"[{right}]", left)
-    if not (equals and all(keys) and isinstance(values, list) and values):
-        raise ValueError(f"--over {text!r}: give KEY=V1,V2,... such as market.sigma=0.15,0.2,0.3")
-    return keys, values
 
 
 def transfer(
     scenarios: Mapping[str, Scenario],
     rules: Sequence[str] | None = None,
-    agents: Sequence[AgentSettings] = (),
+    agents: Mapping[str, AgentSettings] | None = None,
     *,
     seeds: Sequence[int] = (0,),
     paths: int = 50_000,
@@ -111,59 +89,86 @@ def transfer(
 ) -> Transfer:
     """Make every contender for every scenario, and test it in every scenario.
 
-    ``rules`` are baselines by name, an option ``best`` tuned on each scenario's own paths; without
-    names those of `RULES` that fit everywhere. ``agents`` are trained on each scenario into
-    ``folder``, with every seed. A contender away from home sees the market through a `HomeView`.
-    All contenders of a column hedge the same paths. Trainings that a folder has already are not
-    repeated.
+    A contender away from home sees the market through a `HomeView`; all of a column hedge the same
+    paths. Called again with a folder that it was interrupted in, it goes on and comes to the same.
+
+    Args:
+        scenarios: two or more, by label.
+        rules: baselines by name, an option ``best`` tuned on each scenario's own paths; without
+            names those of `RULES` that fit everywhere.
+        agents: settings by name, trained on each scenario with every seed into ``folder``.
+        seeds: of the trainings.
+        paths: of the evaluation, of ``seed``, as is the tuning.
+        seed: of all but the trainings.
+        folder: for trainings and results; a new one, or one of the same question.
+        executor: of the trainings, then of the columns.
+        watch: is told how far each of them is.
 
     Raises:
         ValueError: before any work, for fewer than two scenarios, for a pair of which one cannot be
-            hedged from the other, for a rule that does not fit, an agent that cannot be trained, or
-            agents without a folder.
+            hedged from the other, for a rule that does not fit, an agent that cannot be trained,
+            agents without a folder, or a folder that holds something else.
     """
-    executor = executor_of("serial") if executor is None else executor
+    executor, agents = executor or Serial(), agents or {}
     _check(scenarios, agents, folder)
     names = _fitting(scenarios) if rules is None else list(rules)
     _check_rules(scenarios, names)
-    stored = None if folder is None else folder / "tasks"
-    making = [
-        Task(f"{label}/rules", settle_rules, (home, names, seed))
-        for label, home in scenarios.items()
-    ]
-    training = {
-        (label, settings.algorithm, each): Task(
-            f"{label}/{settings.algorithm}-seed{each}",
-            train_in,
-            (str(_run_folder(folder, label, settings, each)), home, settings, each),
-        )
-        for label, home in scenarios.items()
-        for settings in agents
-        for each in seeds
+    question = {
+        "deephedge": metadata.version("deephedge"),
+        "scenarios": {label: dump_scenario(each) for label, each in scenarios.items()},
+        "rules": names,
+        "agents": {name: json.loads(each.model_dump_json()) for name, each in agents.items()},
+        "seeds": list(seeds),
+        "paths": paths,
+        "seed": seed,
     }
-    found = run_tasks([*making, *training.values()], executor, stored, watch)
-    made: dict[str, dict[str, list[str]]] = {
-        label: {asked: [got] for asked, got in zip(names, chosen, strict=True)}
-        for label, chosen in zip(scenarios, found, strict=False)
-    }
-    for (label, agent, _), run in zip(training, found[len(making) :], strict=True):
-        made[label].setdefault(agent, []).append(run)
-    judging = [
-        Task(
-            f"{label}/column",
-            judge_column,
-            (label, dict(scenarios), made, tuple(seeds), paths, seed),
+    with nullcontext() if folder is None else continued(folder / QUESTION, question):
+        made = _make(scenarios, names, agents, seeds, seed, folder, executor, watch)
+        columns = run_tasks(
+            [
+                Task(
+                    f"on {label}",
+                    judge_column,
+                    (label, dict(scenarios), made, tuple(seeds), paths, seed),
+                )
+                for label in scenarios
+            ],
+            executor,
+            folder and folder / "columns",
+            watch,
         )
-        for label in scenarios
-    ]
-    columns = run_tasks(judging, executor, stored, watch)
     by_label = dict(zip(scenarios, columns, strict=True))
     return Transfer(dict(scenarios), made, paths, seed, tuple(seeds), by_label)
 
 
-def _run_folder(folder: Path | None, label: str, settings: AgentSettings, seed: int) -> Path:
-    assert folder is not None  # `_check` has refused agents without one
-    return folder / folder_name(label) / f"{settings.algorithm}-seed{seed}"
+def _make(
+    scenarios: Mapping[str, Scenario],
+    names: Sequence[str],
+    agents: Mapping[str, AgentSettings],
+    seeds: Sequence[int],
+    seed: int,
+    folder: Path | None,
+    executor: Executor,
+    watch: Watch | None,
+) -> Made:
+    """Settle the rules and train the agents; a training that is finished is over at once."""
+    settling = [
+        Task(f"rules for {label}", settle_rules, (home, list(names), seed))
+        for label, home in scenarios.items()
+    ]
+    settled = run_tasks(settling, executor, folder and folder / "rules", watch)
+    made = {
+        label: {asked: [got] for asked, got in zip(names, chosen, strict=True)}
+        for label, chosen in zip(scenarios, settled, strict=True)
+    }
+    training = []
+    for label, name, each in itertools.product(scenarios, agents, seeds):
+        run = (folder or Path()).resolve() / folder_name(label) / f"{name}-seed{each}"
+        made[label].setdefault(name, []).append(str(run))
+        arguments = (run, scenarios[label], agents[name], each)
+        training.append(Task(f"{name} for {label}, seed {each}", complete_run, arguments))
+    executor.run(training, watch)
+    return made
 
 
 def settle_rules(home: Scenario, names: Sequence[str], seed: int, report: Report) -> list[str]:
@@ -175,28 +180,10 @@ def settle_rules(home: Scenario, names: Sequence[str], seed: int, report: Report
     return settled
 
 
-def train_in(
-    folder: str, home: Scenario, settings: AgentSettings, seed: int, report: Report
-) -> str:
-    """Train into a run folder, or go on where it was left; returns the folder."""
-    run = Path(folder)
-
-    def telling(done: int, risk: float) -> None:
-        report(done / settings.steps)
-
-    if (run / POLICY).is_dir():
-        return folder
-    if run.is_dir():
-        resume_run(unfinished_run(run), progress=telling)
-    else:
-        train_run(run, home, settings, seed, progress=telling)
-    return folder
-
-
 def judge_column(
     label: str,
     scenarios: dict[str, Scenario],
-    made: Mapping[str, Mapping[str, Sequence[str]]],
+    made: Made,
     seeds: tuple[int, ...],
     paths: int,
     seed: int,
@@ -247,7 +234,7 @@ def _hedger(made: str, home: Scenario, name: str) -> Hedger:
 def _column(
     label: str,
     away: Scenario,
-    made: Mapping[str, Mapping[str, Sequence[str]]],
+    made: Made,
     seeds: tuple[int, ...],
     samples: Mapping[Any, Samples],
 ) -> dict[str, Any]:
@@ -277,9 +264,9 @@ def _column(
     return {"objective": away.objective.label, "optimum": _interval(risk), "cells": cells}
 
 
-def _rules(made: Mapping[str, Mapping[str, Sequence[str]]]) -> set[str]:
+def _rules(made: Made) -> list[str]:
     kinds = baseline_kinds()
-    return {name for each in made.values() for name in each if name.partition(":")[0] in kinds}
+    return [name for name in next(iter(made.values())) if name.partition(":")[0] in kinds]
 
 
 def _one(
@@ -315,7 +302,7 @@ def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
 
 
 def _check(
-    scenarios: Mapping[str, Scenario], agents: Sequence[AgentSettings], folder: Path | None
+    scenarios: Mapping[str, Scenario], agents: Mapping[str, AgentSettings], folder: Path | None
 ) -> None:
     """Refuse at once what would fail after the first training."""
     if len(scenarios) < 2:
@@ -325,12 +312,12 @@ def _check(
         raise ValueError(f"transfer: {folders}: a name stands twice; give each one of its own")
     if agents and folder is None:
         raise ValueError("transfer: trainings need a folder to go to")
-    algorithms = [settings.algorithm for settings in agents]
-    if len(set(algorithms)) < len(algorithms):
-        raise ValueError(f"agents {algorithms}: one stands twice; ask for more seeds instead")
+    for name in agents:
+        if name != folder_name(name) or name in baseline_kinds():
+            raise ValueError(f"agent {name!r}: a baseline, or no name of a folder: choose another")
     for home, away in itertools.product(scenarios.values(), repeat=2):
         at_home(home, away)
-    for settings in agents:
+    for settings in agents.values():
         for home, away in itertools.product(scenarios.values(), repeat=2):
             check_run(home, settings)
             _check_seen(home.features_of(view_of(home, settings)), away)

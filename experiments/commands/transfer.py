@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +13,25 @@ from ...agents import agent_settings
 from ..reports.svg import svg
 from ..reports.transfer_figure import transfer_figure
 from ..runs import command, folder_name, free_folder, write_json
+from ..scenario_grid import over
 from ..text_tables import text_table
-from ..transfer import over, transfer
+from ..transfer import transfer
 from ..transfer_tables import NOTES, markdown, tables
 from .options import (
     AsJson,
     Plugin,
+    RayAddress,
     ScenarioName,
     Seed,
     Settings,
     Steps,
+    Workers,
+    chosen_executor,
+    kept,
     named_scenario,
     say_json,
 )
-from .terminal import loud, say, terminal_width
+from .terminal import loud, say, task_bar, terminal_width
 
 
 def transfer_(
@@ -63,6 +69,8 @@ def transfer_(
         Path | None,
         typer.Option(help="The folder for runs, tables and figure; the same again goes on."),
     ] = None,
+    workers: Workers = None,
+    ray: RayAddress = None,
     sets: Settings = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -72,21 +80,30 @@ def transfer_(
     scenarios = over(problem, over_ or [])
     scenarios |= {other.name: other for other in (named_scenario(n, sets) for n in to or [])}
     changes = {} if steps is None else {"steps": steps}
-    agents = [agent_settings(name, **changes) for name in agent or []]
+    agents = {Path(name).stem: agent_settings(name, **changes) for name in agent or []}
+    if len(agents) < len(agent or []):
+        raise ValueError(f"agents {agent}: one stands twice; ask for more --seeds instead")
     folder = out
     if folder is None and agents:
         folder = free_folder(Path("runs") / f"transfer-{folder_name(problem.name)}")
-    found = transfer(
-        scenarios,
-        hedger,
-        agents,
-        seeds=range(seed, seed + seeds),
-        paths=paths,
-        seed=seed,
-        folder=folder,
-    ).document()
+    executor = chosen_executor(workers, ray)
+    total = len(scenarios) * (2 + len(agents) * seeds)
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(kept(folder, f"go on: the same command with --out {folder}"))
+        watch = stack.enter_context(task_bar(f"{problem.name}: transfer", total))
+        found = transfer(
+            scenarios,
+            hedger,
+            agents,
+            seeds=range(seed, seed + seeds),
+            paths=paths,
+            seed=seed,
+            folder=folder,
+            executor=executor,
+            watch=watch,
+        ).document()
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "transfer.json", {"command": command(), "transfer": found})
         (folder / "transfer.md").write_text(markdown(found) + "\n", encoding="utf-8")
         (folder / "transfer.svg").write_text(svg(transfer_figure(found)), encoding="utf-8")

@@ -20,7 +20,8 @@ from deephedge.envs.episodes import market_paths
 from deephedge.experiments import evaluate, load_run, statistics
 from deephedge.experiments.from_home import FromHome, HomeView, at_home
 from deephedge.experiments.reports.transfer_figure import transfer_figure
-from deephedge.experiments.transfer import judge_column, over, transfer
+from deephedge.experiments.scenario_grid import over
+from deephedge.experiments.transfer import judge_column, transfer
 from deephedge.experiments.transfer_tables import cell_of, markdown, matrix
 
 VOLS = "market.sigma,marking.vol=0.2,0.3"
@@ -163,7 +164,7 @@ def test_a_matrix_is_paired_and_the_optimum_is_lowest(few_paths: None) -> None:
             if cell["excess"] is not None:
                 apart = cell["risk"]["value"] - home["risk"]["value"]
                 assert cell["excess"]["value"] == pytest.approx(apart, abs=1e-12)
-    width = found["made"]["sigma=0.2"]["band:width=best"][0]
+    width = found["made"]["sigma=0.2"]["band:width=best"]
     assert width.startswith("band:width=0.")
     headings, rows = matrix(found, "delta")
     assert headings == ["delta", "on sigma=0.2", "on sigma=0.3"]
@@ -211,10 +212,11 @@ def test_policies_are_trained_on_each_scenario_once_and_judged_by_seed(
 ) -> None:
     scenarios = over(brief(), [VOLS])
     arguments: Any = {"seeds": (0, 1), "paths": 600, "folder": tmp_path / "out"}
-    found = transfer(scenarios, ["delta"], [tiny()], **arguments).document()
+    study = transfer(scenarios, ["delta"], {"ppo": tiny()}, **arguments)
+    found = study.document()
     column = found["columns"][1]
     away = scenarios["sigma=0.3"]
-    runs = [load_run(Path(run), run) for run in found["made"]["sigma=0.3"]["ppo"]]
+    runs = [load_run(Path(run), run) for run in study.made["sigma=0.3"]["ppo"]]
     risks = [evaluate(away, [run], 600).result(run.name).risk.value for run in runs]
     here = cell_of(column, "sigma=0.3", "ppo")
     assert [each["risk"]["value"] for each in here["seeds"]] == risks
@@ -222,8 +224,10 @@ def test_policies_are_trained_on_each_scenario_once_and_judged_by_seed(
     there = cell_of(column, "sigma=0.2", "ppo")
     pairs = [a["risk"]["value"] - r for a, r in zip(there["seeds"], risks, strict=True)]
     assert there["excess"]["low"] == pytest.approx(statistics.mean(pairs).low)
-    monkeypatch.setattr("deephedge.experiments.transfer.train_run", None)
-    assert transfer(scenarios, ["delta"], [tiny()], **arguments).document() == found
+    monkeypatch.setattr("deephedge.experiments.runs.train_run", None)  # nothing is trained again
+    assert transfer(scenarios, ["delta"], {"ppo": tiny()}, **arguments).document() == found
+    with pytest.raises(ValueError, match="another"):
+        transfer(scenarios, ["delta"], {"ppo": tiny()}, **(arguments | {"paths": 500}))
 
 
 def test_at_the_command_line(tmp_path: Path, deephedge: Callable[..., Any]) -> None:
