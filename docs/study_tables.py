@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from deephedge.experiments.differences import overall
 from deephedge.experiments.transfer_tables import markdown
 
 Document = dict[str, Any]
@@ -25,7 +26,7 @@ def rebalancing(document: Document) -> str:
     curves = {curve["name"]: curve["points"] for curve in found["curves"]}
     lines = [
         f"Measured by `{document['command']}` on {found['paths']:,} paths: {found['objective']}, "
-        f"money; {DATES} decision dates a day. An interval's law is that of small costs, below.",
+        f"money; {DATES} decision dates a day. An interval's law is the formula above, of small costs.",
         "",
         "| cost | best interval, days | its law | risk | best band | risk | the optimum |",
         "|---|---|---|---|---|---|---|",
@@ -85,7 +86,7 @@ def explained(rule: Document, run: Document) -> str:
         "furthest from the reference r, in units.",
     ]
     for name, buckets in run["explanation"]["differences"].items():
-        lines += ["", f"**beside {name}**", "", *_buckets(buckets)]
+        lines += ["", f"**beside {name}**: {overall(buckets)}", "", *_buckets(buckets)]
     return "\n".join(lines)
 
 

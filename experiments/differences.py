@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -126,6 +127,16 @@ def differences(
                 )
             )
     return sorted(found, key=lambda each: -each.absolute)
+
+
+def overall(found: Sequence[Mapping[str, Any]]) -> str:
+    """All buckets together in a line, from `Difference`s as plain data."""
+    means = {
+        name: sum(each["share"] * each[name] for each in found)
+        for name in ("absolute", "untraded", "needless", "missed")
+    }
+    shares = ", ".join(f"{means[name]:.1%} {name}" for name in ("untraded", "needless", "missed"))
+    return f"over all decisions mean |h - r| {means['absolute']:.4f}, {shares}."
 
 
 def _standing(scenario: Scenario, episodes: Episodes) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..differences import Difference
+from ..differences import Difference, overall
 from ..explanation import Explanation, explain
 from ..hedgers import named_hedgers
 from ..ladder import Rung
@@ -147,6 +147,7 @@ def _differences(name: str, found: Sequence[Difference]) -> str:
             "",
             table,
             "",
+            overall([vars(each) for each in found]),
             "moneyness: log(S / K) in standard deviations of the time left. untraded: decisions",
             "that leave the holding as it was; needless: that trade where r does not; missed: that",
             "rest where r trades. h - r = lean + inertia (old h - r): lean is a hedge beside the",

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .figures import span
 from .svg import INK, MUTE, Pen, drawing, new_figure, pens
@@ -68,11 +69,13 @@ def _over_cost(document: Mapping[str, Any], look: Mapping[str, Pen]) -> Figure:
         values = [point["chosen"] for point in curve["points"]]
         levels = [point["value"] for point in curve["points"]]
         pen = look[curve["name"]]
-        axes.plot(levels, values, color=pen.color, linestyle=pen.dash, marker=pen.marker)
+        look_of = {"color": pen.color, "linestyle": pen.dash, "marker": pen.marker}
+        axes.plot(levels, values, markersize=4, linewidth=pen.width, **look_of)
         axes.set_yscale("log")
         axes.set_title(f"{curve['name']}, the best", color=MUTE)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.minorticks_off()
     _log_levels(panels[-1], [point["value"] for point in curves[0]["points"]])
     panels[-1].set_xlabel("costs, times the scenario's")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

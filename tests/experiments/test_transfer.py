@@ -17,6 +17,7 @@ from deephedge.agents.policy_hedger import PolicyHedger
 from deephedge.baselines import DeltaHedge, OptimalHedge, parse_baseline
 from deephedge.envs import Scenario, View, load_scenario, mark, rollout
 from deephedge.envs.episodes import market_paths
+from deephedge.envs.tape import Tape
 from deephedge.experiments import evaluate, load_run, statistics
 from deephedge.experiments.from_home import FromHome, HomeView, at_home
 from deephedge.experiments.reports.transfer_figure import transfer_figure
@@ -127,6 +128,17 @@ def test_a_policy_sees_its_inputs_as_at_home() -> None:
         before = held[t]
 
 
+def test_spreads_are_seen_as_they_are() -> None:
+    """Those of the place, which are wider after a jump, where home knows of none."""
+    home = load_scenario("short-call-jumps")
+    away = load_scenario("short-call-jumps", {"hedges.0.spread": "{after_jump: 3}"})
+    episodes, view = batch(away, home)
+    assert episodes.frictions is not None
+    spread = Tape.of(episodes).frictions.spread
+    ours = view._known._tape.frictions
+    assert ours is not None and np.array_equal(ours.spread[0], spread[0]) and spread[0].max() > 1
+
+
 def test_the_deal_is_a_fact_and_the_rest_belief() -> None:
     scenario = load_scenario("short-call")
     home, away = over(scenario, ["position.legs.0.claim.strike=100,110"]).values()
@@ -164,6 +176,9 @@ def test_a_matrix_is_paired_and_the_optimum_is_lowest(few_paths: None) -> None:
             if cell["excess"] is not None:
                 apart = cell["risk"]["value"] - home["risk"]["value"]
                 assert cell["excess"]["value"] == pytest.approx(apart, abs=1e-12)
+    elsewhere = cell_of(found["columns"][1], "sigma=0.2", "delta")["risk"]["value"]
+    other = evaluate(scenarios["sigma=0.3"], [DeltaHedge(vol=0.2)], 1000, 2)
+    assert elsewhere == pytest.approx(other.result("delta:vol=0.2").risk.value, abs=1e-9)
     width = found["made"]["sigma=0.2"]["band:width=best"]
     assert width.startswith("band:width=0.")
     headings, rows = matrix(found, "delta")
