@@ -26,7 +26,7 @@ def rebalancing(document: Document) -> str:
     curves = {curve["name"]: curve["points"] for curve in found["curves"]}
     lines = [
         f"Measured by `{document['command']}` on {found['paths']:,} paths: {found['objective']}, "
-        f"money; {DATES} decision dates a day. An interval's law is the formula above, of small costs.",
+        f"money; {DATES} decision dates a day. The law is the formula above, of small costs.",
         "",
         "| cost | best interval, days | its law | risk | best band | risk | the optimum |",
         "|---|---|---|---|---|---|---|",
