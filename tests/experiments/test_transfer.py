@@ -254,8 +254,14 @@ def test_at_the_command_line(tmp_path: Path, deephedge: Callable[..., Any]) -> N
     assert [c["scenario"] for c in done.json["columns"]][2] == "short-call-jumps"
     assert {"transfer.json", "transfer.md", "transfer.svg"} <= {path.name for path in out.iterdir()}
     assert "made for short-call-jumps" in deephedge(*arguments).out
+    again = deephedge(*arguments, "--out", str(out), "--json")
+    assert again.json == done.json
+    other = deephedge(*arguments, "--out", str(out), "--seed", "1")
+    assert other.code == 2 and "is of other" in other.err
     alone = deephedge("transfer", "short-call")
     assert alone.code == 2 and "give two or more values" in alone.err
+    twice = deephedge("transfer", "short-call", "--to", "short-call")
+    assert twice.code == 2 and "stands twice" in twice.err
     with_agent = deephedge("transfer", "short-call", "--over", VOLS, "--agent", "nobody")
     assert with_agent.code == 2
 
