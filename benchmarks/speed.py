@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,18 +19,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import gymnasium
-import numpy as np
-import stable_baselines3
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
 
-import deephedge
 from deephedge.agents import agent_settings, train_agent
-from deephedge.agents.factory import make_model
-from deephedge.agents.random_state import global_generators
-from deephedge.envs import HedgingEnv, HedgingVectorEnv, load_scenario, simulate
+from deephedge.envs import load_scenario, simulate
+from deephedge.experiments.bench import (
+    Work,
+    learning,
+    machine,
+    single_environment,
+    vector_environment,
+)
 
 NUMBERS = (30, 100_000)  # the yardstick: torch.randn of this shape
 PATHS, BLOCK = 100_000, 4096  # episodes, drawn in the blocks in which environments draw them
@@ -95,61 +93,10 @@ def yardstick() -> float:
     return best_of(40, lambda: torch.randn(*NUMBERS))
 
 
-def vector_rate() -> float:
-    """Steps per second of 4,096 environments; new episodes and their paths included."""
-    env = HedgingVectorEnv(ENVIRONMENTS, "short-call")
-    env.reset(seed=0)
-    rng = np.random.default_rng(0)
-    shape = (30, *env.action_space.shape)  # type: ignore[misc]
-    actions = list(rng.uniform(-1, 1, shape).astype(np.float32))
-
-    def two_episodes() -> None:
-        for action in actions + actions:
-            env.step(action)
-
-    two_episodes()
-    return 60 * ENVIRONMENTS / best_of(200, two_episodes)
-
-
-def single_rate() -> float:
-    """Steps per second of one environment; resets included."""
-    env = HedgingEnv("short-call")
-    env.reset(seed=0)
-    actions = list(np.random.default_rng(0).uniform(-1, 1, (6000, 2)).astype(np.float32))
-
-    def episodes() -> None:
-        for action in actions:
-            if env.step(action)[2]:
-                env.reset()
-
-    episodes()
-    return len(actions) / best_of(40, episodes)
-
-
-class Stopwatch(BaseCallback):
-    """Seconds of every iteration, a rollout and the updates on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.starts: list[float] = []
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        self.starts.append(time.perf_counter())
-
-
-def ppo_rate() -> float:
-    """Steps per second of SB3's PPO as `train_agent` sets it up, rollouts and updates."""
-    settings = agent_settings("ppo", steps=LEARNING_STEPS)
-    watch = Stopwatch()
-    with global_generators(0):
-        model = make_model(load_scenario("short-call"), settings, 0)
-        model.set_logger(Logger(folder=None, output_formats=[]))
-        model.learn(settings.steps, callback=watch)
-    steps = model.num_timesteps / len(watch.starts)
-    return float(steps / np.diff(watch.starts).min())
+def rate(repeats: int, work: Work) -> float:
+    """The best rate of a work of ``deephedge bench``, which says what is in it."""
+    work.run()
+    return work.count / best_of(repeats, work.run)
 
 
 def training_rate() -> float:
@@ -198,11 +145,13 @@ def peer_rates(python: str | None) -> dict[str, float] | str:
 
 def measure(peer_python: str | None, with_peer: bool) -> tuple[float, list[Figure], str]:
     """The yardstick's seconds, all figures, and a note on the peer."""
-    before = yardstick()
+    before, scenario = yardstick(), load_scenario("short-call")
+    vector, single = vector_environment(scenario, ENVIRONMENTS), single_environment(scenario, 6000)
+    ppo = learning(scenario, "ppo", None)[1]
     rates = {
-        f"vector environment, {ENVIRONMENTS:,} paths": (vector_rate(), "10 M", "30 M"),
-        "single environment": (single_rate(), "100 k", "200 k"),
-        "SB3 PPO with learning": (ppo_rate(), "120 k", "200 k"),
+        f"vector environment, {ENVIRONMENTS:,} paths": (rate(200, vector), "10 M", "30 M"),
+        "single environment": (rate(40, single), "100 k", "200 k"),
+        "SB3 PPO with learning": (rate(8, ppo), "120 k", "200 k"),
         "train_agent (PPO, evaluations included)": (training_rate(), "", ""),
     }
     times = {
@@ -228,29 +177,6 @@ def measure(peer_python: str | None, with_peer: bool) -> tuple[float, list[Figur
     return randn, figures, note
 
 
-def machine(threads: int) -> dict[str, object]:
-    return {
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "load_average_at_the_end": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "deephedge": deephedge.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "gymnasium": gymnasium.__version__,
-        "stable_baselines3": stable_baselines3.__version__,
-    }
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-
-
 def table(randn: float, figures: list[Figure], note: str) -> str:
     lines = [
         f"{'torch.randn(30, 100000)':<46}{1000 * randn:>12.2f} ms",
@@ -274,7 +200,7 @@ def main() -> None:
     print(table(randn, figures, note), file=sys.stdout)
     if options.json is not None:
         document = {
-            "machine": machine(options.threads),
+            "machine": machine(),
             "randn_seconds": randn,
             "figures": [asdict(figure) for figure in figures],
             "peer_note": note,

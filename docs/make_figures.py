@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deephedge.experiments.reports.figures import cost_against_risk
+from deephedge.experiments.reports.frontier_figure import frontier_figure
 from deephedge.experiments.reports.svg import svg
+from deephedge.experiments.reports.transfer_figure import transfer_figure
 
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
@@ -196,6 +198,7 @@ def tables() -> dict[Path, str]:
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from reproduction_tables import reproductions
     from strategy_tables import strategy
+    from study_tables import explained, rebalancing, stressed, transfer
 
     found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
     found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
@@ -217,6 +220,10 @@ def tables() -> dict[Path, str]:
         ]
     )
     found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
+    found[DOCS / "transfer.md"] = transfer(load("transfer"))
+    found[DOCS / "frontier.md"] = rebalancing(load("rebalancing"))
+    found[DOCS / "explain.md"] = explained(load("explain"), load("explain-run"))
+    found[DOCS / "stress.md"] = stressed(load("stress"))
     scaling = cost_scaling(load("cost-scaling"))
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found
@@ -237,7 +244,11 @@ def main() -> None:
     from strategy_figures import strategy_figures
 
     jumps = load("short-call-jumps")
-    figures = {"short-call-jumps": lambda: cost_against_risk(jumps["evaluation"])}
+    figures = {
+        "short-call-jumps": lambda: cost_against_risk(jumps["evaluation"]),
+        "transfer": lambda: transfer_figure(load("transfer")["transfer"]),
+        "rebalancing": lambda: frontier_figure(load("rebalancing")["frontier"]),
+    }
     for name, draw in (figures | family_figures() | strategy_figures()).items():
         (DOCS / "figures" / f"{name}.svg").write_text(svg(draw()), encoding="utf-8")
     put_in(README, (START, END), results().removesuffix("\n"))

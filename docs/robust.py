@@ -3,7 +3,8 @@
 Writes ``docs/results/robust.json`` after every training and goes on where it was left. On
 ``short-call``, sold and marked at a vol of 0.2 whatever the market's, deep hedging is trained
 plainly, on vols drawn uniformly from 0.15 to 0.3, and for the worst of four; each is evaluated at
-all four on 100,000 fresh paths, as the excess of its risk over delta's there.
+all four on 100,000 fresh paths, as the excess of its risk over delta's there. It sees each market
+with the scales that it was trained with, those of a vol of 0.2.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 def judged(hedger: Hedger, vol: float) -> dict[str, Any]:
     """The risk in a market of another vol, and how far it is from delta's, paired."""
+    home = load_scenario("short-call")
     scenario = load_scenario("short-call", {"market.sigma": str(vol)})
     objective = scenario.objective
-    delta, own = losses(scenario, (DeltaHedge(), hedger), PATHS)
+    delta, own = losses(scenario, (DeltaHedge(), hedger), PATHS, home)
     error = (objective.influence(own) - objective.influence(delta)).std() / math.sqrt(PATHS)
     return {
         "vol": vol,

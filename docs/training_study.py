@@ -13,20 +13,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deephedge.envs import Hedger, Scenario, rollout, simulate
+from deephedge.envs import Hedger, Scenario, mark, rollout
+from deephedge.envs.episodes import market_paths
+from deephedge.experiments.from_home import FromHome, HomeView, at_home
 from deephedge.experiments.runs import write_json
 
 BLOCK, EVALUATION_SEED = 10_000, 1_000
 Document = dict[str, Any]
 
 
-def losses(scenario: Scenario, hedgers: Iterable[Hedger], paths: int) -> list[NDArray[Any]]:
-    """Each hedger's losses ``[paths]`` on the same fresh paths."""
+def losses(
+    scenario: Scenario, hedgers: Iterable[Hedger], paths: int, home: Scenario | None = None
+) -> list[NDArray[Any]]:
+    """Each hedger's losses ``[paths]`` on the same fresh paths, seen from ``home`` if given."""
     hedgers, generator = list(hedgers), torch.Generator().manual_seed(EVALUATION_SEED)
     parts: list[list[NDArray[Any]]] = [[] for _ in hedgers]
     for _ in range(paths // BLOCK):
-        episodes = simulate(scenario, BLOCK, generator)
-        for hedger, found in zip(hedgers, parts, strict=True):
+        drawn = market_paths(scenario, BLOCK, generator)
+        orders = generator.clone_state()
+        episodes = mark(scenario, drawn, generator)
+        placed = hedgers
+        if home is not None:
+            view = HomeView(at_home(home, scenario), drawn, episodes, orders)
+            placed = [FromHome(hedger.name, hedger, view) for hedger in hedgers]
+        for hedger, found in zip(placed, parts, strict=True):
             found.append(-np.asarray(rollout(scenario, episodes, hedger).pnl))
     return [np.concatenate(found) for found in parts]
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs import Episodes, Outcome, Scenario
+from ..envs import Episodes, Hedger, Known, Outcome, Scenario
 from ..envs.desk import Desk
-from ..envs.namespace import NUMPY
+from ..envs.namespace import NUMPY, X
 from ..envs.tape import Tape
 
 MONEYNESS = (-np.inf, -1.5, -0.5, 0.5, 1.5, np.inf)  # standard deviations of the time left
 TIMES = (0.0, 1 / 3, 2 / 3, 1.0)  # shares of the episode that are left
 LEAST = 1e-12
+ROUNDING = 1e-9  # units: a trade that is none
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +36,8 @@ class Difference:
         absolute: the mean of ``|h_t - r_t|``.
         mean: of h_t - r_t.
         untraded: the share of these decisions that left the holding as it was.
+        needless: the share that traded where the reference leaves the holding as it was.
+        missed: the share that left the holding where the reference trades.
         lean: how far it aims beside the reference.
         inertia: how much of the old distance it keeps: 1 never trades, 0 goes all the way.
     """
@@ -43,8 +48,35 @@ class Difference:
     absolute: float
     mean: float
     untraded: float
+    needless: float
+    missed: float
     lean: float
     inertia: float
+
+
+class Beside:
+    """A hedger with another one at its side, who is asked at every decision and not heeded.
+
+    Attributes:
+        name: the hedger's.
+        asked: where the other would go from the hedger's own holdings, ``[N, K]`` by date.
+    """
+
+    def __init__(self, hedger: Hedger, other: Hedger) -> None:
+        self.name, self._hedger, self._other = hedger.name, hedger, other
+        self.asked: list[Floats] = []
+
+    def start(self, n: int) -> tuple[Any, Any]:
+        """The states of both."""
+        self.asked = []
+        return self._hedger.start(n), self._other.start(n)
+
+    def act(self, known: Known, state: tuple[Any, Any]) -> tuple[X, tuple[Any, Any]]:
+        """The hedger's holdings."""
+        answer, beside = self._other.act(known, state[1])
+        self.asked.append(np.array(answer, dtype=np.float64))
+        holdings, own = self._hedger.act(known, state[0])
+        return holdings, (own, beside)
 
 
 def delta_holdings(scenario: Scenario, episodes: Episodes, outcome: Outcome) -> Floats:
@@ -62,7 +94,7 @@ def differences(
     """The buckets of moneyness and time left, the largest mean absolute difference first.
 
     Holdings are those of the first delta-one instrument, ``reference [T, N]`` too; paths that have
-    stopped are left out. Evidence: tests/experiments/test_differences.py.
+    stopped are left out. Evidence: tests/experiments/test_explanation.py.
     """
     held = np.asarray(outcome.holding)[..., scenario.contract.options]
     before = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
@@ -76,6 +108,7 @@ def differences(
             if not inside.any():
                 continue
             gap, old = (held - reference)[inside], (before - reference)[inside]
+            rests, asked = (held == before)[inside], np.abs(old) > ROUNDING
             spread = old - old.mean()
             variance = float((spread**2).mean())
             inertia = float((spread * gap).mean()) / variance if variance > LEAST else 0.0
@@ -86,12 +119,24 @@ def differences(
                     share=float(inside.sum() / going.sum()),
                     absolute=float(np.abs(gap).mean()),
                     mean=float(gap.mean()),
-                    untraded=float((held == before)[inside].mean()),
+                    untraded=float(rests.mean()),
+                    needless=float((~rests & ~asked).mean()),
+                    missed=float((rests & asked).mean()),
                     lean=float(gap.mean() - inertia * old.mean()),
                     inertia=inertia,
                 )
             )
     return sorted(found, key=lambda each: -each.absolute)
+
+
+def overall(found: Sequence[Mapping[str, Any]]) -> str:
+    """All buckets together in a line, from `Difference`s as plain data."""
+    means = {
+        name: sum(each["share"] * each[name] for each in found)
+        for name in ("absolute", "untraded", "needless", "missed")
+    }
+    shares = ", ".join(f"{means[name]:.1%} {name}" for name in ("untraded", "needless", "missed"))
+    return f"over all decisions mean |h - r| {means['absolute']:.4f}, {shares}."
 
 
 def _standing(scenario: Scenario, episodes: Episodes) -> tuple[Floats, Floats]:

@@ -137,7 +137,12 @@ def run_tasks(
     asked = {task.key: _question(task) for task in tasks}
     folder.mkdir(parents=True, exist_ok=True)
     with holding(folder):
-        missing = [task for task in tasks if found_answer(paths[task.key], asked[task.key]) is None]
+        missing = []
+        for task in tasks:
+            if found_answer(paths[task.key], asked[task.key]) is None:
+                missing.append(task)
+            elif watch is not None:
+                watch(task.key, 1.0)
 
         def keep(task: Task, result: Any) -> None:
             write_answer(paths[task.key], asked[task.key], result=result)

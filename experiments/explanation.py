@@ -13,7 +13,7 @@ from ..envs import Episodes, Hedger, Outcome, Scenario, mark, rollout
 from ..envs.calendar import DAYS_PER_YEAR
 from . import statistics
 from .attribution import Attribution, Floats, attributed
-from .differences import Difference, delta_holdings, differences
+from .differences import Beside, Difference, delta_holdings, differences
 from .evaluation import BLOCK, evaluation_paths
 from .ladder import Rung, ladder, stress_grid
 from .statistics import Estimate
@@ -167,16 +167,19 @@ def _against(
 ) -> dict[str, list[Difference]]:
     """The hedger beside delta and, where known, the optimum; nothing of delta or of doing none.
 
-    ``seen`` are the episodes as the hedger's own trades have moved them.
+    The optimum is asked where it would go from the hedger's own holdings: so what was decided is
+    told from what was held before. ``seen`` are the episodes as the hedger's own trades have moved
+    them.
     """
     if hedger in (DeltaHedge(), NoHedge()):
         return {}
     neutral = delta_holdings(scenario, seen, outcome)
     found = {"delta": differences(scenario, seen, outcome, neutral)}
     if hedger != OptimalHedge() and known_optimum(scenario) is not None:
-        best = rollout(scenario, episodes, OptimalHedge(), record=True)
-        holdings = np.asarray(best.holding)[..., scenario.contract.options]
-        found["optimal"] = differences(scenario, seen, outcome, holdings)
+        beside = Beside(hedger, OptimalHedge())
+        rollout(scenario, episodes, beside)
+        asked = np.stack(beside.asked)[..., scenario.contract.options]
+        found["optimal"] = differences(scenario, seen, outcome, asked)
     return found
 
 

@@ -1,14 +1,14 @@
-"""The frontier: what every rule costs and what risk it leaves, over its own knob or over size."""
+"""The frontier: what every rule costs and what risk it leaves, over its knob, size or costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..baselines import Baseline, OptimalHedge, baseline_kinds, known_optimum
+from ..baselines import Baseline, OptimalHedge, TunedHedge, baseline_kinds, known_optimum
 from ..envs import Hedger, Scenario
 from ..envs.presets import changed
 from ..envs.variation import has_aversion
@@ -26,10 +26,11 @@ class Point:
 
     Attributes:
         hedger: its name.
-        value: of the knob, in its own unit, or of the size.
+        value: of the knob, in its own unit, or of the size, or of the cost level.
         cost: mean total cost, money; over the size where the curve is over size.
         risk: in the scenario's objective, money; likewise.
         std: of the P&L, money; likewise.
+        chosen: the value of its option, where that was tuned for the place.
     """
 
     hedger: str
@@ -37,6 +38,7 @@ class Point:
     cost: Estimate
     risk: Estimate
     std: Estimate
+    chosen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Frontier:
     Attributes:
         scenario: what is hedged.
         paths, seed: how many paths, of which seed.
-        knob: what a point's value is of: ``option`` or ``size``.
+        knob: what a point's value is of: ``option``, ``size`` or ``cost``.
         curves: by the rule and the option, such as ``band:width``, or by the hedger.
     """
 
@@ -116,17 +118,53 @@ def size_frontier(
     """
     if not sizes or min(sizes) <= 0:
         raise ValueError(f"sizes {list(sizes)}: give some, each above 0")
-    columns: list[list[Point]] = []
-    for size in sizes:
-        scaled = of_size(scenario, size)
-        hedgers = chosen(scaled)
-        found = evaluate(scaled, hedgers, paths, seed, progress)
-        columns.append([_per_unit(found, hedger, size) for hedger in hedgers])
-    if len({len(column) for column in columns}) > 1:
-        raise ValueError("not every size has as many hedgers: name them")
-    rows = zip(*columns, strict=True)
-    curves = {_joined([point.hedger for point in row]): row for row in rows}
-    return Frontier(scenario, paths, seed, "size", curves)
+    scaled = {size: of_size(scenario, size) for size in sizes}
+    curves = _over_levels(scaled, chosen, paths, seed, progress)
+    each = {name: tuple(map(_per_unit, points)) for name, points in curves.items()}
+    return Frontier(scenario, paths, seed, "size", each)
+
+
+def cost_frontier(
+    scenario: Scenario,
+    chosen: Callable[[Scenario], Sequence[Hedger]],
+    levels: Sequence[float],
+    paths: int = 50_000,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> Frontier:
+    """Risk and mean cost where every cost is 0.1, 1, 2 ... times the scenario's.
+
+    ``chosen`` gives the hedgers for a level, tuned for it if need be, as in `size_frontier`: so is
+    found how often to rebalance, and inside which band to wait. At a small proportional rate k an
+    interval dt costs as k dt^(-1/2) and leaves a variance as dt, and a band w costs as k / w and
+    leaves a variance as w^2: where variance is what is dear, the best interval goes as k^(2/3) and
+    the best band as k^(1/3). Sources: Leland, "Option pricing and replication with transactions
+    costs", 1985 (the cost of an interval); Toft, "On the mean-variance tradeoff in option
+    replication with transactions costs", 1996; Whalley and Wilmott, "An asymptotic analysis of an
+    optimal hedging model for option pricing with transaction costs", 1997 (the band). Evidence:
+    tests/experiments/test_frontier.py (both exponents, and the interval itself).
+
+    Raises:
+        ValueError: for a level that is not positive, or for answers of different lengths.
+    """
+    if not levels or min(levels) <= 0:
+        raise ValueError(f"costs {list(levels)}: give some, each above 0")
+    scaled = {level: of_cost(scenario, level) for level in levels}
+    curves = _over_levels(scaled, chosen, paths, seed, progress)
+    return Frontier(scenario, paths, seed, "cost", curves)
+
+
+def of_cost(scenario: Scenario, level: float) -> Scenario:
+    """The scenario with every cost of every hedge instrument times ``level``."""
+    return changed(
+        scenario,
+        {
+            f"hedges.{i}.costs.{j}.{name}": value * level
+            for i, hedge in enumerate(scenario.hedges)
+            for j, cost in enumerate(hedge.costs)
+            for name, value in cost.model_dump(exclude={"kind"}).items()
+        },
+    )
 
 
 def of_size(scenario: Scenario, size: float) -> Scenario:
@@ -171,10 +209,37 @@ def _point(result: HedgerResult, value: float) -> Point:
     return Point(result.name, value, result.cost, result.risk, result.std)
 
 
-def _per_unit(found: Evaluation, hedger: Hedger, size: float) -> Point:
-    result = found.result(hedger.name)
-    each = [_over(estimate, size) for estimate in (result.cost, result.risk, result.std)]
-    return Point(hedger.name, size, *each)
+def _over_levels(
+    scenarios: Mapping[float, Scenario],
+    chosen: Callable[[Scenario], Sequence[Hedger]],
+    paths: int,
+    seed: int,
+    progress: Report | None,
+) -> dict[str, tuple[Point, ...]]:
+    """A curve for each place of ``chosen``'s answers, over the scenarios' levels."""
+    places: list[list[Hedger]] = []
+    columns: list[list[Point]] = []
+    for level, scaled in scenarios.items():
+        hedgers = list(chosen(scaled))
+        found = evaluate(scaled, hedgers, paths, seed, progress)
+        places.append(hedgers)
+        columns.append([_placed(found, hedger, level) for hedger in hedgers])
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError("not every level has as many hedgers: name them")
+    names = [_joined(each) for each in zip(*places, strict=True)]
+    return dict(zip(names, zip(*columns, strict=True), strict=True))
+
+
+def _placed(found: Evaluation, hedger: Hedger, level: float) -> Point:
+    point = _point(found.result(hedger.name), level)
+    if not isinstance(hedger, TunedHedge):
+        return point
+    return replace(point, chosen=float(getattr(hedger.rule, hedger.option)))
+
+
+def _per_unit(point: Point) -> Point:
+    cost, risk, std = (_over(each, point.value) for each in (point.cost, point.risk, point.std))
+    return replace(point, cost=cost, risk=risk, std=std)
 
 
 def _over(estimate: Estimate, size: float) -> Estimate:
@@ -182,8 +247,14 @@ def _over(estimate: Estimate, size: float) -> Estimate:
     return Estimate(estimate.value / size, low, high, estimate.warning)
 
 
-def _joined(names: Sequence[str]) -> str:
+def _joined(hedgers: Sequence[Hedger]) -> str:
     """The one name, or the kind and what differs: ``band:width``."""
+    tuned = {
+        (h.rule.name.partition(":")[0], h.option) for h in hedgers if isinstance(h, TunedHedge)
+    }
+    if len(tuned) == 1:
+        return ":".join(*tuned)
+    names = [hedger.name for hedger in hedgers]
     if len(set(names)) == 1:
         return names[0]
     kind, _, options = names[0].partition(":")

@@ -1,4 +1,4 @@
-"""Sweeps: settings of an algorithm tried one after the other, the best written down."""
+"""Sweeps: settings of an algorithm tried in batches, the best written down."""
 
 from __future__ import annotations
 
@@ -6,55 +6,29 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..agents import AgentSettings, train_agent
-from ..agents.monitor import Progress
+from ..agents import AgentSettings
 from ..agents.search_space import Choices, Space, search_space, values_of, with_values
-from ..baselines import DeltaHedge, OptimalHedge, known_optimum
-from ..envs import Episodes, Hedger, Scenario, dump_scenario, rollout, simulate
+from ..envs import Scenario, dump_scenario
 from ..envs.markets import Replay
 from ..envs.presets import dump_yaml
-from ..envs.stream import Role, generator_of, stream_of
-from . import statistics
-from .runs import check_run, refuse_existing
+from ..envs.stream import Role, stream_of
+from .compare import compare
+from .evaluation import Evaluation
+from .executor import Executor, Serial, Task, Watch, run_tasks
+from .questions import continued
+from .runs import check_run
+from .sweep_trial import Trial, medians, try_settings
 
-PATHS = 32_768  # that settings are judged on
-JOURNAL, TABLE, BEST = "journal.log", "trials.csv", "best.yaml"
+QUESTION, TRIALS, TABLE, BEST, FINAL = "sweep.json", "trials", "trials.csv", "best.yaml", "final"
+BATCH = 4  # trials that are chosen at once
 RANDOM_TRIALS = 8  # before the first that learns from the others
-REPORTS = 20  # of a training, after which it may be given up
 DIGITS = 3  # of a number that is tried: no more can be told apart
-
-Telling = Callable[[str, int], Progress]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Settings that were tried.
-
-    Attributes:
-        number: from 0, which are the settings that the sweep began with.
-        state: ``complete``, ``pruned`` or ``failed``.
-        score: the mean of `Judge.score`; of a pruned trial the last on the validation paths.
-        values: what was set, by key.
-        risks: by scenario, empty unless complete.
-        seconds: it took.
-        reason: why it failed.
-    """
-
-    number: int
-    state: str
-    score: float | None
-    values: dict[str, Any]
-    risks: dict[str, float]
-    seconds: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -71,38 +45,6 @@ class Sweep:
         return sorted(complete, key=lambda trial: -(trial.score or 0.0))
 
 
-class Judge:
-    """Scores a policy on paths of a scenario that nothing else sees.
-
-    ``score = (risk of delta - risk) / (risk of delta - risk of the optimum)``, the share of the gap
-    that is closed; where no optimum is known, or the paths do not tell it from delta, the money
-    scale takes the place of the gap. 0 is delta in both.
-    """
-
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        self.scenario = scenario
-        generator = generator_of(stream_of(seed, Role.SWEEP))
-        self._episodes: Episodes = simulate(scenario, PATHS, generator)
-        delta = self._losses(DeltaHedge())
-        self._delta, self._room = scenario.objective.risk(delta), scenario.contract.scale
-        if known_optimum(scenario) is not None:
-            best = self._losses(OptimalHedge())
-            room = statistics.difference(scenario.objective, delta, best)
-            if room.low is not None and room.low > 0:
-                self._room = room.value
-
-    def risk(self, hedger: Hedger) -> float:
-        """On the judge's paths."""
-        return self.scenario.objective.risk(self._losses(hedger))
-
-    def score(self, risk: float) -> float:
-        """0 for delta's risk, 1 for the optimum's."""
-        return (self._delta - risk) / self._room
-
-    def _losses(self, hedger: Hedger) -> Any:
-        return -rollout(self.scenario, self._episodes, hedger).pnl
-
-
 def sweep(
     scenarios: Sequence[Scenario],
     settings: AgentSettings,
@@ -111,37 +53,105 @@ def sweep(
     trials: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
-    telling: Telling | None = None,
+    batch: int = BATCH,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
 ) -> Sweep:
     """Try settings until ``folder`` holds ``trials`` of them, or until ``seconds`` are over.
 
     Trial 0 has the values of ``settings`` where they lie in the space. Each trial trains on every
     scenario with the same seed, on the same paths. A tree-structured Parzen estimator (Bergstra et
     al., "Algorithms for hyper-parameter optimization", 2011) chooses what is tried next; a trial
-    that is worse than the median of the others at the same evaluation is given up. An interrupted
+    that is worse than the median of the others at the same evaluation is given up. What is tried
+    next and when a trial is given up follow from the batches before its own, so that the result
+    depends on ``batch`` and neither on the number of workers nor on who is first. An interrupted
     sweep goes on when it is called again, and comes to what it would have come to
     (tests/experiments/test_sweep.py).
+
+    Args:
+        scenarios: on which every trial is trained.
+        settings: to begin with.
+        folder: a new one, or one of the same sweep.
+        trials: in all, with those of earlier calls; null: until ``seconds`` are over.
+        seconds: after which no further batch begins.
+        seed: of every training, of the paths it is judged on and of what is tried.
+        batch: trials that are chosen at once, and may be trained at the same time.
+        executor: of the trials.
+        watch: is told how far each of them is.
 
     Raises:
         ValueError: for a folder that holds something else, or a sweep of something else; for a
             scenario that cannot be trained on; when every trial has failed.
         ImportError: the extra ``tune`` is not installed.
     """
-    space = search_space(settings.algorithm)
+    optuna, space = _optuna(), search_space(settings.algorithm)
     _check(scenarios, settings)
-    study = _Study(folder, _config(scenarios, settings, seed), space, seed)
-    judges = [Judge(scenario, seed) for scenario in scenarios]
+    executor = Serial() if executor is None else executor
     ends = math.inf if seconds is None else time.monotonic() + seconds
-    study.open(values_of(settings, space))
-    while (trials is None or study.finished < trials) and time.monotonic() < ends:
-        title = f"trial {study.finished}" if trials is None else f"{study.finished}/{trials}"
-        bars = telling and partial(_bar, telling, title)
-        study.one(partial(_try, judges=judges, settings=settings, seed=seed, telling=bars))
-        _write(folder, study.trials(), settings)
-    found = study.trials()
-    if all(trial.state != "complete" for trial in found):
-        raise ValueError(f"{folder}: no trial came to its end, the last: {found[-1].reason}")
-    return _write(folder, found, settings)
+    found: list[Trial] = []
+    with continued(folder / QUESTION, _question(scenarios, settings, seed, batch)):
+        begun = _begun(folder / TRIALS)
+        last = math.inf if trials is None else max(trials, begun)
+        while len(found) < last and (len(found) < begun or time.monotonic() < ends):
+            numbers = range(len(found), int(min(len(found) + batch, last)))
+            chosen = [_next(optuna, settings, space, found, seed, n) for n in numbers]
+            bars = medians(found)
+            tasks = [
+                Task(
+                    f"trial {number}",
+                    try_settings,
+                    (list(scenarios), with_values(settings, values), seed, bars),
+                )
+                for number, values in zip(numbers, chosen, strict=True)
+            ]
+            results = run_tasks(tasks, executor, folder / TRIALS, watch)
+            found += [
+                Trial(number=number, values=values, **result)
+                for number, values, result in zip(numbers, chosen, results, strict=True)
+            ]
+            best = _write(folder, found, settings)
+        if all(trial.state != "complete" for trial in found):
+            raise ValueError(f"{folder}: no trial came to its end, the last: {found[-1].reason}")
+    return best
+
+
+def _begun(folder: Path) -> int:
+    """One more than the last trial of which there is a result."""
+    found = [int(path.stem.removeprefix("trial%20")) for path in folder.glob("trial*.json")]
+    return max(found, default=-1) + 1
+
+
+def final_figure(
+    scenarios: Sequence[Scenario],
+    settings: AgentSettings,
+    found: Sweep,
+    folder: Path,
+    *,
+    seed: int,
+    seeds: int,
+    paths: int = 100_000,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+) -> list[Evaluation]:
+    """The best settings beside those of the start, with seeds and on paths that no trial had.
+
+    The best of many trials looks better on the sweep's paths than it is. This is a `compare`, with
+    the seeds after ``seed``, which the sweep had; its folder lies in the sweep's. It goes on like
+    any other.
+    """
+    best = found.ranked[0].number
+    agents = {"start": settings} | ({} if found.best == settings else {"best": found.best})
+    return compare(
+        scenarios,
+        list(agents.values()),
+        folder / FINAL / f"trial-{best}-seeds-{seeds}",
+        names=list(agents),
+        seeds=range(seed + 1, seed + 1 + seeds),
+        paths=paths,
+        evaluation_seed=seed + 1,
+        executor=executor,
+        watch=watch,
+    )
 
 
 def _check(scenarios: Sequence[Scenario], settings: AgentSettings) -> None:
@@ -162,168 +172,80 @@ def _check(scenarios: Sequence[Scenario], settings: AgentSettings) -> None:
             )
 
 
-def _config(scenarios: Sequence[Scenario], settings: AgentSettings, seed: int) -> dict[str, Any]:
+def _question(
+    scenarios: Sequence[Scenario], settings: AgentSettings, seed: int, batch: int
+) -> dict[str, Any]:
     """What must be the same for a sweep to go on."""
     return {
+        "deephedge": metadata.version("deephedge"),
+        "optuna": metadata.version("optuna"),
         "scenarios": [dump_scenario(scenario) for scenario in scenarios],
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
+        "batch": batch,
     }
 
 
-def _try(
-    trial: Any,
-    *,
-    judges: Sequence[Judge],
+# What is tried next
+
+
+def _next(
+    optuna: Any,
     settings: AgentSettings,
+    space: Space,
+    found: Sequence[Trial],
     seed: int,
-    telling: Telling | None,
-) -> tuple[float, dict[str, float]]:
-    """The score of one trial and its risks."""
-    tried = with_values(settings, suggested(trial, search_space(settings.algorithm)))
-    scores: list[float] = []
-    risks = {}
-    for judge in judges:
-        name = judge.scenario.name
-        bar = telling and telling(name, tried.steps)
-        watch = _Watch(trial, judge, scores, tried.steps, bar)
-        trained = train_agent(judge.scenario, tried, seed, progress=watch)
-        risks[name] = judge.risk(trained.hedger)
-        scores.append(judge.score(risks[name]))
-    return float(np.mean(scores)), risks
+    number: int,
+) -> dict[str, Any]:
+    """The values of a trial, from those that are found; of the first those to begin with."""
+    # A sampler for each trial: what it draws depends on the seed and the number alone.
+    own = int(stream_of(seed, Role.SWEEP, number).generate_state(1)[0])
+    sampler = optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=own)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for trial in found:
+        study.add_trial(_known(optuna, trial, space))
+    if number == 0:
+        study.enqueue_trial(_within(values_of(settings, space), space))
+    return _suggested(study.ask(), space)
 
 
-def _bar(telling: Telling, title: str, scenario: str, steps: int) -> Progress:
-    return telling(f"{title}: {scenario}", steps)
+def _known(optuna: Any, trial: Trial, space: Space) -> Any:
+    """A trial that is over, as Optuna knows it."""
+    states = optuna.trial.TrialState
+    state = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
+    laws = {
+        key: optuna.distributions.CategoricalDistribution(_texts(dimension))
+        if isinstance(dimension, Choices)
+        else optuna.distributions.FloatDistribution(
+            dimension.low, dimension.high, log=dimension.log
+        )
+        for key, dimension in space.items()
+    }
+    return optuna.trial.create_trial(
+        state=state[trial.state],
+        params=_within(trial.values, space),
+        distributions=laws,
+        value=trial.score,
+        intermediate_values={int(number): score for number, score in trial.reports.items()},
+    )
 
 
-def suggested(trial: Any, space: Space) -> dict[str, Any]:
+def _suggested(trial: Any, space: Space) -> dict[str, Any]:
     """What an Optuna trial is to try."""
     values: dict[str, Any] = {}
     for key, dimension in space.items():
         if isinstance(dimension, Choices):
-            # Lists are no values for Optuna's journal; their text is.
-            texts = [json.dumps(choice) for choice in dimension.choices]
-            values[key] = json.loads(trial.suggest_categorical(key, texts))
+            values[key] = json.loads(trial.suggest_categorical(key, _texts(dimension)))
         else:
             number = trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)
-            values[key] = float(f"{number:.{DIGITS}g}")
+            rounded = float(f"{number:.{DIGITS}g}")
+            values[key] = min(max(rounded, dimension.low), dimension.high)
     return values
 
 
-class _Watch:
-    """Tells Optuna of every evaluation of a training, and stops it when it is to be pruned."""
-
-    def __init__(
-        self, trial: Any, judge: Judge, before: Sequence[float], steps: int, bar: Progress | None
-    ) -> None:
-        self._trial, self._judge, self._before = trial, judge, list(before)
-        self._steps, self._bar = steps, bar
-        self._least, self._last = math.inf, -1
-
-    def __call__(self, steps: int, risk: float) -> None:
-        if self._bar is not None:
-            self._bar(steps, risk)
-        if not risk < self._least:
-            risk = self._least
-        self._least = risk
-        evaluation = min(REPORTS * steps // self._steps, REPORTS - 1)
-        if evaluation > self._last and math.isfinite(risk):
-            self._last = evaluation
-            score = float(np.mean([*self._before, self._judge.score(risk)]))
-            self._trial.report(score, REPORTS * len(self._before) + evaluation)
-            if self._trial.should_prune():
-                raise _optuna().TrialPruned
-
-
-class _Study:
-    """Optuna's study in a journal file, asked one trial at a time."""
-
-    def __init__(self, folder: Path, config: Mapping[str, Any], space: Space, seed: int) -> None:
-        self._optuna = _optuna()
-        self._folder, self._config, self._space, self._seed = folder, config, space, seed
-
-    def open(self, first: Mapping[str, Any]) -> None:
-        """Begin with the values ``first``, or go on where an earlier call has stopped."""
-        journal = self._folder / JOURNAL
-        if not journal.exists():
-            refuse_existing(self._folder)
-            self._folder.mkdir(parents=True)
-        storages, name = self._optuna.storages, "sweep"
-        storage = storages.JournalStorage(storages.journal.JournalFileBackend(str(journal)))
-        if not storage.get_all_studies():
-            self._optuna.create_study(study_name=name, storage=storage, direction="maximize")
-        self._study = self._optuna.load_study(
-            study_name=name,
-            storage=storage,
-            pruner=self._optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=4),
-        )
-        found = self._study.user_attrs.get("config")
-        if found is None:
-            self._study.set_user_attr("config", dict(self._config))
-        elif found != json.loads(json.dumps(self._config)):
-            other = [key for key in self._config if found.get(key) != self._config[key]]
-            raise ValueError(
-                f"{self._folder} holds a sweep with other {' and '.join(other)}: give another "
-                "--out, or ask for the same"
-            )
-        states = self._optuna.trial.TrialState
-        for trial in self._study.trials:
-            if trial.state == states.RUNNING:  # what was going on when the last call ended
-                self._study.tell(trial.number, state=states.FAIL)
-        if not self.finished and not self._study.get_trials(states=[states.WAITING]):
-            self._study.enqueue_trial(_within(first, self._space))
-
-    @property
-    def finished(self) -> int:
-        """Trials that have come to an end of their own."""
-        return len(self._finished())
-
-    def _finished(self) -> list[Any]:
-        # One that failed without a reason was going on when an earlier call ended.
-        return [
-            trial
-            for trial in self._study.trials
-            if trial.state.name in ("COMPLETE", "PRUNED") or "reason" in trial.user_attrs
-        ]
-
-    def one(self, run: Callable[[Any], tuple[float, dict[str, float]]]) -> None:
-        """Ask for values, try them, tell how they did."""
-        # A sampler for each trial: what it draws does not depend on an interruption.
-        number = int(stream_of(self._seed, Role.SWEEP, self.finished).generate_state(1)[0])
-        self._study.sampler = self._optuna.samplers.TPESampler(
-            n_startup_trials=RANDOM_TRIALS, seed=number
-        )
-        trial, started = self._study.ask(), time.perf_counter()
-        states = self._optuna.trial.TrialState
-        state, score = states.FAIL, None
-        notes: dict[str, Any] = {}
-        try:
-            score, risks = run(trial)
-            state, notes = states.COMPLETE, {"risks": risks}
-        except self._optuna.TrialPruned:
-            state = states.PRUNED
-        except (ValueError, FloatingPointError) as error:  # a training that diverged
-            notes = {"reason": " ".join(str(error).split())}
-        for name, value in notes.items():
-            trial.set_user_attr(name, value)
-        trial.set_user_attr("seconds", round(time.perf_counter() - started, 1))
-        self._study.tell(trial, score, state)
-
-    def trials(self) -> list[Trial]:
-        """What has been tried, in order."""
-        return [
-            Trial(
-                number=number,
-                state={"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed"),
-                score=trial.value,
-                values=suggested(self._optuna.trial.FixedTrial(trial.params), self._space),
-                risks=trial.user_attrs.get("risks", {}),
-                seconds=trial.user_attrs["seconds"],
-                reason=trial.user_attrs.get("reason", ""),
-            )
-            for number, trial in enumerate(self._finished())
-        ]
+def _texts(dimension: Choices) -> list[str]:
+    """Lists are no values for Optuna; their text is."""
+    return [json.dumps(choice) for choice in dimension.choices]
 
 
 def _within(values: Mapping[str, Any], space: Space) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..differences import Difference
+from ..differences import Difference, overall
 from ..explanation import Explanation, explain
 from ..hedgers import named_hedgers
 from ..ladder import Rung
@@ -133,22 +133,26 @@ def _differences(name: str, found: Sequence[Difference]) -> str:
             f"{each.time_left[0]:.0%} to {each.time_left[1]:.0%}",
             f"{each.share:.1%}",
             *[each.absolute, each.mean],
-            f"{each.untraded:.0%}",
+            *[f"{share:.0%}" for share in (each.untraded, each.needless, each.missed)],
             *[each.lean, each.inertia],
         ]
         for each in found[:SHOWN]
     ]
     headings = ["moneyness", "time left", "decisions", "mean |h - r|", "mean h - r"]
-    table = text_table([*headings, "untraded", "lean", "inertia"], rows)
+    from_here = ["r: where the optimum goes from the same old holding."] * (name == "optimal")
+    table = text_table([*headings, "untraded", "needless", "missed", "lean", "inertia"], rows)
     return "\n".join(
         [
             f"where its holding h differs most from that of {name}, r, in units",
             "",
             table,
             "",
+            overall([vars(each) for each in found]),
             "moneyness: log(S / K) in standard deviations of the time left. untraded: decisions",
-            "that leave the holding as it was. h - r = lean + inertia (old h - r): lean is a hedge",
-            "beside the reference on purpose, inertia the share of the old distance that is kept.",
+            "that leave the holding as it was; needless: that trade where r does not; missed: that",
+            "rest where r trades. h - r = lean + inertia (old h - r): lean is a hedge beside the",
+            "reference on purpose, inertia the share of the old distance that is kept.",
+            *from_here,
         ]
     )
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ...agents import agent_settings
+from ..evaluation import Evaluation
 from ..runs import folder_name, free_folder
-from ..sweep import BEST, Sweep, sweep
-from .options import AsJson, Plugin, Seed, Settings, Steps, named_scenario, say_json
-from .terminal import loud, progress_bar, say
+from ..sweep import BATCH, BEST, Sweep, final_figure, sweep
+from .options import (
+    AsJson,
+    Plugin,
+    RayAddress,
+    Seed,
+    Settings,
+    Steps,
+    Workers,
+    chosen_executor,
+    named_scenario,
+    say_evaluations,
+    say_json,
+)
+from .terminal import loud, say, task_bar
 
 TRIALS = 40  # where neither a number nor a time is given
 SHOWN = 10
@@ -35,6 +46,25 @@ def sweep_(
     ] = None,
     seed: Seed = 0,
     steps: Steps = None,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Trials chosen at once, from what those before came to. It is part of the "
+            "result; the number of workers is not.",
+        ),
+    ] = BATCH,
+    final_seeds: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Trainings of the best settings with seeds that no trial had, judged on "
+            "fresh paths beside those to begin with.",
+        ),
+    ] = 0,
+    paths: Annotated[int, typer.Option(min=2, help="Fresh paths of --final-seeds.")] = 100_000,
+    workers: Workers = None,
+    ray: RayAddress = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder; one with a sweep in it goes on.")
     ] = None,
@@ -43,34 +73,56 @@ def sweep_(
     as_json: AsJson = False,
 ) -> None:
     """Search an agent's settings for the lowest risk; the best go to best.yaml."""
+    executor = chosen_executor(workers, ray)
     problems = [named_scenario(name, sets) for name in scenario]
     settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))
     name = "-".join(["sweep", *[folder_name(p.name) for p in problems], settings.algorithm])
     folder = out or free_folder(Path("runs") / name)
     if trials is None and seconds is None:
         trials = TRIALS
-    with ExitStack() as stack:
-
-        def telling(title: str, total: int) -> Callable[[int, float], None]:
-            stack.pop_all().close()
-            return stack.enter_context(progress_bar(title, total, "steps"))
-
+    with task_bar(name, trials) as watch:
         found = sweep(
-            problems, settings, folder, trials=trials, seconds=seconds, seed=seed, telling=telling
+            problems,
+            settings,
+            folder,
+            trials=trials,
+            seconds=seconds,
+            seed=seed,
+            batch=batch,
+            executor=executor,
+            watch=watch,
         )
+    final: list[Evaluation] = []
+    if final_seeds:
+        with task_bar(f"{name}: final", None) as watch:
+            final = final_figure(
+                problems,
+                settings,
+                found,
+                folder,
+                seed=seed,
+                seeds=final_seeds,
+                paths=paths,
+                executor=executor,
+                watch=watch,
+            )
     if as_json:
-        say_json(_document(found, [problem.name for problem in problems], seed))
+        say_json(_document(found, [problem.name for problem in problems], seed, final))
     else:
         say(_table(found))
+        say_evaluations(final, as_json=False)
     loud(f"best settings: {folder}/{BEST}, for --agent")
 
 
-def _document(found: Sweep, scenarios: list[str], seed: int) -> dict[str, Any]:
+def _document(
+    found: Sweep, scenarios: list[str], seed: int, final: list[Evaluation]
+) -> dict[str, Any]:
     return {
         "scenarios": scenarios,
         "seed": seed,
         "trials": [vars(trial) for trial in found.trials],
         "best": found.best.model_dump(mode="json"),
+        "final": [each.document() for each in final],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -280,3 +281,50 @@ def test_ray(work: Any, tmp_path: Path) -> None:
         executor.run([Task("b", work.refuse, (7,))])
     with pytest.raises(RuntimeError, match="task die: its worker was killed 3 times"):
         executor.run([Task("die", work.die, (marks, 9))])
+
+
+# The same from each
+
+RUN = "from deephedge.experiments.commands.command_line import main; main()"
+AGENTS = ["--agent", "ppo", "--agent", "deep-hedging", "--steps", "20480", "--seeds", "2"]
+COMPARED = ["short-call", "short-call-jumps", "--set", "calendar.steps=5", *AGENTS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_a_comparison_is_the_same_bit_for_bit(
+    kind: str, compared_serially: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """Every figure of the document, and every weight of the eight policies."""
+    if kind == "ray":
+        pytest.importorskip("ray")
+    options = ["--workers", "2", *(["--ray", "local"] if kind == "ray" else [])]
+    assert compared(tmp_path, *options) == compared_serially
+
+
+@pytest.fixture(scope="module")
+def compared_serially(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
+    return compared(tmp_path_factory.mktemp("serial"), "--workers", "1")
+
+
+def compared(folder: Path, *options: str) -> tuple[str, dict[str, bytes]]:
+    """What ``compare`` says and the weights it has found, with as many threads as there are cores.
+
+    Torch and BLAS are left to choose, as they are at a user's command line.
+    """
+    command = [sys.executable, "-c", RUN, "compare", *COMPARED, "--paths", "20000", "--json"]
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    ran = subprocess.run(
+        [*command, "--out", "c", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "report: c/report.html\n")
+    weights = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.glob("c/*/*/policy/weights.safetensors"))
+    }
+    assert len(weights) == 8
+    return ran.stdout, weights

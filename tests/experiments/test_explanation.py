@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from deephedge.baselines import BandHedge, DeltaHedge, parse_baseline
-from deephedge.envs import Outcome, Scenario, load_scenario, rollout, simulate
+from deephedge.baselines import (
+    BandHedge,
+    DeltaHedge,
+    OptimalHedge,
+    StaticHedge,
+    parse_baseline,
+    solve,
+)
+from deephedge.baselines.optimum.bands import BandOptimum
+from deephedge.envs import Known, Outcome, Scenario, load_scenario, rollout, simulate
 from deephedge.experiments.differences import delta_holdings, differences
+from deephedge.experiments.evaluation import evaluation_block
 from deephedge.experiments.explanation import explain
 
 Deephedge = Callable[..., Any]
@@ -81,6 +90,55 @@ def test_delta_does_not_differ_from_delta_and_a_band_keeps_within_its_width() ->
         neutral = delta_holdings(scenario, episodes, outcome)
         found = differences(scenario, episodes, outcome, neutral)
         assert max(each.absolute for each in found) <= most
+
+
+class Half:
+    """Goes half of the way that a rule goes, on every second date; else it trades 0.05 more."""
+
+    name = "half"
+
+    def __init__(self, rule: Any) -> None:
+        self.rule = rule
+
+    def start(self, n: int) -> None:
+        """No memory."""
+
+    def act(self, known: Known, state: None) -> tuple[Any, None]:
+        """From where it stands."""
+        asked, _ = self.rule.act(known, None)
+        if known.t % 2:
+            return known.holding + 0.05, None
+        return (known.holding + asked) / 2, None
+
+
+def test_the_optimum_is_asked_from_the_hedgers_own_holdings() -> None:
+    """Its band from the start, by hand: needless and missed trades counted one by one."""
+    scenario = load_scenario("short-call", {"calendar.steps": "6"})
+    found = explain(scenario, Half(OptimalHedge()), paths=512)
+    held = np.asarray(found.attribution.outcome.holding)[..., 0]
+    before = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
+    optimum = solve(scenario)
+    assert isinstance(optimum, BandOptimum)
+    spot = evaluation_block(scenario, 0, 0).numpy().spot[:6, :512]
+    lower, upper = (
+        np.stack([np.interp(np.log(spot[t]), optimum.log_spot[t], edge[t]) for t in range(6)])
+        for edge in (optimum.lower, optimum.upper)
+    )
+    goes = np.clip(before, lower, upper)
+    buckets = found.against["optimal"]
+    weights = [each.share for each in buckets]
+
+    def overall(name: str) -> float:
+        return float(np.dot(weights, [getattr(each, name) for each in buckets]))
+
+    asked = np.abs(goes - before) > 1e-9
+    assert overall("absolute") == pytest.approx(np.abs(held - goes).mean(), rel=1e-6)
+    assert overall("needless") == pytest.approx((~asked & (held != before)).mean(), abs=1e-9)
+    assert overall("needless") > 0.1
+    assert overall("missed") == pytest.approx((asked & (held == before)).mean(), abs=1e-9)
+    idle = explain(scenario, StaticHedge(), paths=512).against["optimal"]
+    missed = sum(each.share * each.missed for each in idle)
+    assert missed > 0.3 and sum(each.share * each.needless for each in idle) < 0.2
 
 
 def test_the_command(deephedge: Deephedge) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,21 +16,35 @@ from deephedge.agents import AgentSettings, agent_settings
 from deephedge.agents.search_space import Choices, search_space, searched, values_of, with_values
 from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.envs import Scenario
-from deephedge.experiments import sweep as sweeping
+from deephedge.experiments import sweep_trial
 from deephedge.experiments.evaluation import evaluate
-from deephedge.experiments.sweep import BEST, JOURNAL, TABLE, Judge, sweep
+from deephedge.experiments.executor import Serial
+from deephedge.experiments.sweep import (
+    BEST,
+    FINAL,
+    QUESTION,
+    TABLE,
+    TRIALS,
+    Sweep,
+    final_figure,
+    sweep,
+)
+from deephedge.experiments.sweep_trial import Judge, Trial, medians
 
 Tiny = Callable[..., AgentSettings]
 Brief = Callable[..., Scenario]
 Deephedge = Callable[..., Any]
+
+# The package offers the function under the module's name.
+MODULE = importlib.import_module("deephedge.experiments.sweep")
 
 pytest.importorskip("optuna")
 
 
 @pytest.fixture(autouse=True)
 def _quick(few_paths: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "PATHS", 512)
-    monkeypatch.setattr(sweeping, "RANDOM_TRIALS", 4)
+    monkeypatch.setattr(sweep_trial, "PATHS", 512)
+    monkeypatch.setattr(MODULE, "RANDOM_TRIALS", 4)
 
 
 @pytest.fixture
@@ -45,7 +60,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
             progress(step, loss(settings) + 1 / (1 + step))
         return Trained(settings)
 
-    monkeypatch.setattr(sweeping, "train_agent", train)
+    monkeypatch.setattr(sweep_trial, "train_agent", train)
     monkeypatch.setattr(Judge, "risk", lambda self, settings: loss(settings))
 
 
@@ -58,6 +73,10 @@ def loss(settings: AgentSettings) -> float:
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / TABLE).open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", searched())
@@ -77,7 +96,7 @@ def test_a_sweep_begins_with_the_defaults(name: str) -> None:
     space = search_space(name)
     values = values_of(settings, space)
     assert values.keys() == space.keys()  # each is written down in defaults.yaml
-    assert sweeping._within(values, space).keys() == space.keys()
+    assert MODULE._within(values, space).keys() == space.keys()
 
 
 def test_a_sweep_finds_the_best_settings(
@@ -105,7 +124,7 @@ def test_an_interrupted_sweep_comes_to_the_same(
 ) -> None:
     problems, settings = [brief()], tiny("td3")
     whole = sweep(problems, settings, tmp_path / "whole", trials=7, seed=3)
-    train, calls = sweeping.train_agent, 0
+    train, calls = sweep_trial.train_agent, 0
 
     def failing(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
@@ -114,7 +133,7 @@ def test_an_interrupted_sweep_comes_to_the_same(
             raise KeyboardInterrupt
         return train(*arguments, **named)
 
-    monkeypatch.setattr(sweeping, "train_agent", failing)
+    monkeypatch.setattr(sweep_trial, "train_agent", failing)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             sweep(problems, settings, tmp_path / "parts", trials=7, seed=3)
@@ -127,15 +146,87 @@ def test_an_interrupted_sweep_comes_to_the_same(
     assert other.trials[1].values != whole.trials[1].values
 
 
+class Backwards:
+    """What workers may do: the last trial of a batch is over first."""
+
+    def run(self, tasks: Any, watch: Any = None, finished: Any = None) -> list[Any]:
+        return Serial().run(tasks[::-1], watch, finished)[::-1]
+
+
+def test_the_result_does_not_depend_on_who_is_first(
+    simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
+) -> None:
+    """But on the batch. Trials that are asked for later are those of one call."""
+    problems, settings, options = [brief()], tiny("td3"), {"batch": 3, "seed": 2}
+    whole = sweep(problems, settings, tmp_path / "a", trials=14, **options)
+    sweep(problems, settings, tmp_path / "b", trials=7, executor=Backwards(), **options)
+    sweep(problems, settings, tmp_path / "b", trials=14, executor=Backwards(), **options)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert "pruned" in [trial.state for trial in whole.trials]
+    fewer = sweep(problems, settings, tmp_path / "a", trials=2, **options)
+    assert fewer == whole  # what is there stays
+    alone = sweep(problems, settings, tmp_path / "c", trials=9, seed=2, batch=1)
+    values = [trial.values for trial in whole.trials]
+    assert [trial.values for trial in alone.trials[:4]] == values[:4]  # the random ones
+    assert [trial.values for trial in alone.trials[4:]] != values[4:9]
+
+
+def test_what_is_given_up_is_what_optuna_would_prune() -> None:
+    """Optuna's own median pruner, on trials of one and of two scenarios."""
+    optuna = pytest.importorskip("optuna")
+    rng = np.random.default_rng(0)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=4)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    states = {"complete": optuna.trial.TrialState.COMPLETE, "failed": optuna.trial.TrialState.FAIL}
+    trials: list[Trial] = []
+    decisions = []
+    for number in range(12):
+        reports = {int(n): float(rng.normal()) for n in sorted(rng.choice(40, 25, replace=False))}
+        asked, bars, best = study.ask(), medians(trials), -np.inf
+        for step, score in reports.items():
+            asked.report(score, step)
+            best = max(best, score)
+            bar = bars[step] if step < len(bars) else None
+            decisions.append(bar is not None and best < bar)
+            assert decisions[-1] == asked.should_prune()
+        state = "failed" if number == 3 else "complete"
+        study.tell(asked, None if state == "failed" else score, states[state])
+        told = {str(step): value for step, value in reports.items()}
+        trials.append(Trial(number, state, score, {}, {}, 0.0, "", told))
+    assert 0 < sum(decisions) < len(decisions) / 2
+
+
+def test_the_winner_is_trained_afresh(
+    brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside what the sweep began with, with seeds and on paths that no trial had."""
+    comparing = importlib.import_module("deephedge.experiments.compare")
+    monkeypatch.setattr(comparing, "write_report", lambda path, *rest: path.write_text("drawn"))
+    start, best = tiny("a2c"), tiny("a2c", learning_rate=0.005)
+    trial = Trial(4, "complete", 0.9, {}, {}, 1.0, "", {})
+    options = {"seed": 7, "seeds": 1, "paths": 300}
+    found = final_figure([brief()], start, Sweep([trial], best), tmp_path, **options)
+    home = tmp_path / FINAL / "trial-4-seeds-1"
+    assert [each.name for each in found[0].hedgers][-2:] == ["start", "best"]
+    assert (found[0].seed, found[0].paths) == (8, 300)
+    for name, settings in {"start": start, "best": best}.items():
+        run = json.loads((home / "short-call" / name / "meta.json").read_text())
+        spec = json.loads((home / "short-call" / name / "policy" / "spec.json").read_text())
+        assert run["seed"] == 8 and spec["settings"] == settings.model_dump(mode="json")
+    kept = final_figure([brief()], start, Sweep([trial], start), tmp_path / "kept", **options)
+    assert [each.name for each in kept[0].hedgers].count("best") == 0
+
+
 def test_a_sweep_of_something_else_is_refused(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path
 ) -> None:
     folder = tmp_path / "sweep"
     sweep([brief()], tiny("td3"), folder, trials=1)
-    before = (folder / JOURNAL).read_bytes()
-    with pytest.raises(ValueError, match="holds a sweep with other scenarios and seed: give"):
-        sweep([brief("short-call-jumps")], tiny("td3"), folder, trials=2, seed=1)
-    assert (folder / JOURNAL).read_bytes() == before
+    before = files(folder)
+    for other in ({"seed": 1}, {"batch": 2}):
+        with pytest.raises(ValueError, match=f"is of other scenarios and {next(iter(other))}: ask"):
+            sweep([brief("short-call-jumps")], tiny("td3"), folder, trials=2, **other)
+    assert files(folder) == before
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="mine exists: give another --out"):
         sweep([brief()], tiny("td3"), tmp_path / "mine", trials=1)
@@ -151,14 +242,14 @@ def test_varied_episodes_are_refused(brief: Brief, tiny: Tiny, tmp_path: Path) -
 def test_a_training_that_fails_is_a_failed_trial(
     simulated: None, brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = sweeping.train_agent
+    train = sweep_trial.train_agent
 
     def diverging(scenario: Scenario, settings: AgentSettings, *rest: Any, **named: Any) -> Any:
         if settings.learning_rate != agent_settings("td3").learning_rate:
             raise ValueError("holdings with NaN")
         return train(scenario, settings, *rest, **named)
 
-    monkeypatch.setattr(sweeping, "train_agent", diverging)
+    monkeypatch.setattr(sweep_trial, "train_agent", diverging)
     found = sweep([brief()], tiny("td3"), tmp_path / "new", trials=3)
     assert [trial.state for trial in found.trials] == ["complete", "failed", "failed"]
     assert rows(tmp_path / "new")[2]["reason"] == "holdings with NaN"
@@ -168,7 +259,7 @@ def test_a_training_that_fails_is_a_failed_trial(
 
 def test_the_score_is_the_gap_that_is_closed(brief: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
     """On other paths than an evaluation's: equal within their error, never to the last digit."""
-    monkeypatch.setattr(sweeping, "PATHS", 4096)
+    monkeypatch.setattr(sweep_trial, "PATHS", 4096)
     problem = brief()
     judge = Judge(problem, seed=0)
     assert judge.score(judge.risk(DeltaHedge())) == 0.0
@@ -190,7 +281,8 @@ def test_the_command_line(deephedge: Deephedge, tmp_path: Path, finished_run: Pa
     document = ran.json
     assert [trial["number"] for trial in document["trials"]] == [0, 1]
     assert document["scenarios"] == ["short-call"] and document["best"]["algorithm"] == "a2c"
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {BEST, TABLE, JOURNAL}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {BEST, TABLE, TRIALS, QUESTION}
+    assert document["final"] == []
     ran = deephedge(*SWEEP, "--trials", "2", "--out", "new")
     assert ran.code == 0 and ran.out.startswith("2 trials\n")
     ran = deephedge("export", str(finished_run), "--to", "out", "--format", "csv")
