@@ -195,6 +195,7 @@ def tables() -> dict[Path, str]:
     from agent_tables import agent_gaps, conditioned, risk_critics, robust, sweeps
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from reproduction_tables import reproductions
+    from site_tables import presets, published
     from strategy_tables import strategy
 
     found = {DOCS / "markets" / f"{page}.md": checks(page) for page in CHECKED}
@@ -218,6 +219,8 @@ def tables() -> dict[Path, str]:
     )
     found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
     scaling = cost_scaling(load("cost-scaling"))
+    found[DOCS / "scenarios.md"] = presets()
+    found[DOCS / "results.md"] = published(results())
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found
 
