@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,15 @@ def counted(names: list[str]) -> str:
     return ", ".join(name if count == 1 else f"{count} {name}" for name, count in often.items())
 
 
+# A table's title in bold, with the objective: a heading on a page that holds nothing else.
+TITLE = re.compile(r"^\*\*(.+?)\*\* \((.+?)\), (?=`)", re.MULTILINE)
+
+
 def published(tables: str) -> str:
     """The README's tables, and every committed result with the command that made it."""
+    headed = TITLE.sub(r"## \1\n\nJudged by \2: ", tables)
     lines = [
-        tables.replace("](docs/", "]("),
+        headed.replace("](docs/", "]("),
         "## Every committed result",
         "",
         "| file | made by |",
