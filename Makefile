@@ -39,7 +39,7 @@ $(VENV)/.stamp-data: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV), about a minute ..."
-	$(INSTALL) '.[data,tune,export,docs,dev]'
+	$(INSTALL) '.[data,tune,export,ray,docs,dev]'
 	@touch $@ $(VENV)/.stamp-data
 
 demo: venv

@@ -65,6 +65,11 @@ EXTRAS = {
         "deephedge export run --to exported --format onnx",
         "test -f exported/policy.onnx",
     ],
+    "ray": [
+        "python -c 'from deephedge.experiments.executor import Task, executor_of; "
+        'ran = executor_of("ray").run([Task("whether its report is there", callable)]); '
+        "assert ran == [True]'"
+    ],
     "tune": [
         "deephedge sweep short-call --agent sac --trials 1 --steps 3840 --out sweep",
         "test -f sweep/best.yaml",
