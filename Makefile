@@ -2,6 +2,7 @@
 #
 #   make demo     a first look: installs, trains, reports, backtests
 #   make test     the fast suite
+#   make docs     the site of docs/, in site/
 #   make check    all that must hold before a change goes in
 #
 # PYTHON picks the interpreter (3.11 or later), VENV the folder of the virtual environment.
@@ -17,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-slow format lint type layers results figures wheel check
+.PHONY: help venv dev demo test test-slow format lint type layers docs results figures wheel check
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -38,7 +39,7 @@ $(VENV)/.stamp-data: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV), about a minute ..."
-	$(INSTALL) '.[data,tune,export,dev]'
+	$(INSTALL) '.[data,tune,export,ray,docs,dev]'
 	@touch $@ $(VENV)/.stamp-data
 
 demo: venv
@@ -75,9 +76,13 @@ results: venv
 figures: venv
 	$(BIN)/python docs/make_figures.py
 
+# Warnings are errors. The variable silences an advertisement that is none of them.
+docs: dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # Part of the fast suite too; a word of its own for whoever changes the packaging.
 wheel: dev
 	$(BIN)/pytest tests/test_wheel.py
 
 # The tests come last: their summary closes the output.
-check: lint type layers test
+check: lint type layers docs test

@@ -197,6 +197,7 @@ def tables() -> dict[Path, str]:
     from agent_tables import agent_gaps, conditioned, risk_critics, robust, sweeps
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from reproduction_tables import reproductions
+    from site_tables import presets, published
     from strategy_tables import strategy
     from study_tables import explained, rebalancing, stressed, transfer
 
@@ -225,6 +226,8 @@ def tables() -> dict[Path, str]:
     found[DOCS / "explain.md"] = explained(load("explain"), load("explain-run"))
     found[DOCS / "stress.md"] = stressed(load("stress"))
     scaling = cost_scaling(load("cost-scaling"))
+    found[DOCS / "scenarios.md"] = presets()
+    found[DOCS / "results.md"] = published(results())
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found
 

@@ -20,7 +20,7 @@ NOT_PACKAGES = {"tests", "typings", "benchmarks", "docs", "runs", "build", "dist
 
 # Import names of what comes with the extras and of what only develops; no user needs them.
 EXTRAS = {"arch", "pandas", "pyarrow", "statsmodels", "optuna", "ray", "onnx", "onnxscript"}
-EXTRAS |= {"QuantLib", "hypothesis", "pytest", "mypy"}
+EXTRAS |= {"QuantLib", "hypothesis", "pytest", "mypy", "mkdocs", "mkdocstrings"}
 
 CUDA = ("nvidia-", "cuda-", "triton")  # what PyPI's torch brings along and the CPU build does not
 

@@ -48,6 +48,34 @@ vector.close()
 assert sys.modules["envs"].OWNER == "the user"
 """
 
+# What each extra is for, as shell commands in an empty folder; ROOT is the repository.
+TRAIN = "deephedge train short-call --agent deep-hedging --steps 31000 --paths 500 --out run"
+EXTRAS = {
+    "data": ["deephedge backtest --hedger delta --hedger band"],
+    "dev": [
+        "python -c 'import QuantLib, hypothesis'",
+        "pytest --version",
+        "ruff --version",
+        "mypy --version",
+        "lint-imports --help",
+    ],
+    "docs": ["mkdocs build --strict --quiet --config-file ROOT/mkdocs.yml --site-dir $PWD/site"],
+    "export": [
+        TRAIN,
+        "deephedge export run --to exported --format onnx",
+        "test -f exported/policy.onnx",
+    ],
+    "ray": [
+        "python -c 'from deephedge.experiments.executor import Task, executor_of; "
+        'ran = executor_of("ray").run([Task("whether its report is there", callable)]); '
+        "assert ran == [True]'"
+    ],
+    "tune": [
+        "deephedge sweep short-call --agent sac --trials 1 --steps 3840 --out sweep",
+        "test -f sweep/best.yaml",
+    ],
+}
+
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -89,12 +117,15 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pip(*arguments: str) -> None:
     """Run this environment's pip, without the network."""
-    run([sys.executable, "-m", "pip", arguments[0], *arguments[1:], "--no-index"])
+    run([sys.executable, "-m", "pip", *arguments, "--no-index"])
 
 
-def run(command: list[str | Path], cwd: Path | None = None) -> str:
+def run(
+    command: list[str | Path], cwd: Path | None = None, variables: dict[str, str] | None = None
+) -> str:
     """Standard output of a command that must succeed; it inherits no import path."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    inherited |= variables or {}
     done = subprocess.run(command, cwd=cwd, env=inherited, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -132,3 +163,29 @@ def test_it_works_beside_packages_of_the_same_names(clean: Path, work: Path) -> 
 
 def test_it_brings_the_command(clean: Path, work: Path) -> None:
     assert "short-call-jumps" in run([clean / "deephedge", "list", "scenarios"], cwd=work)
+
+
+def test_every_extra_has_commands(project: dict[str, Any]) -> None:
+    assert list(EXTRAS) == sorted(project["project"]["optional-dependencies"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_it_installs_with_an_extra_and_nothing_else(
+    extra: str, wheel: Path, root: Path, tmp_path: Path
+) -> None:
+    """From the index, at the versions of constraints.txt, into an environment of its own."""
+    home, work = tmp_path / "venv", tmp_path / "work"
+    venv.create(home, symlinks=True)
+    work.mkdir()
+    scripts = Path(sysconfig.get_path("scripts", "venv", {"base": str(home)}))
+    install = ["install", "--quiet", "--no-compile", f"--constraint={root / 'constraints.txt'}"]
+    interpreter = f"--python={scripts / 'python'}"
+    try:
+        run([sys.executable, "-m", "pip", interpreter, *install, f"{wheel}[{extra}]"])
+        run([sys.executable, "-m", "pip", interpreter, "check"])
+        path = {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "NO_MKDOCS_2_WARNING": "1"}
+        for command in EXTRAS[extra]:
+            run(["sh", "-c", command.replace("ROOT", str(root))], cwd=work, variables=path)
+    finally:
+        shutil.rmtree(home)
