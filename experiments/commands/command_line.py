@@ -52,6 +52,7 @@ from .options import (
     named_scenario,
     say_json,
 )
+from .report import report_
 from .reproduce import reproduce_
 from .stress import stress_
 from .sweep import sweep_
@@ -73,6 +74,7 @@ app.command("trade-offs")(trade_offs_)
 app.command("advise")(advise_)
 app.command("export")(export_)
 app.command("frontier")(frontier_)
+app.command("report")(report_)
 app.command("reproduce")(reproduce_)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...agents.policy_figure import REACH, PolicyMap, draw_band
 from ..evaluation import Evaluation, Example, HedgerResult
+from ..recorded import RecordedEvaluation
 from .labels import Label, place_labels
 from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, is_rule, new_figure, pens
 
@@ -362,7 +363,7 @@ def learning_curve(
     return figure
 
 
-def by_risk(evaluation: Evaluation) -> list[HedgerResult]:
+def by_risk(evaluation: Evaluation | RecordedEvaluation) -> list[HedgerResult]:
     """The hedgers, lowest risk first."""
     return sorted(evaluation.hedgers, key=lambda result: result.risk.value)
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from ...agents.policy_figure import PolicyMap
 from ...envs import ScenarioError, dump_scenario
 from ..evaluation import Evaluation, Example, HedgerResult
+from ..recorded import RecordedEvaluation, basis
 from ..statistics import Estimate
 from . import figures
 from .facts import definition, facts
@@ -45,14 +46,14 @@ class Section:
     """What a report shows of one scenario.
 
     Attributes:
-        evaluation: the hedgers on the same paths.
+        evaluation: the hedgers on the same paths; a recorded one shows no P&L, nor the scenario.
         examples: single paths, none or a few.
         maps: of learned policies, by the hedger's name.
         curves: environment steps and validation risk, by training.
         notes: plain sentences that belong to the figures.
     """
 
-    evaluation: Evaluation
+    evaluation: Evaluation | RecordedEvaluation
     examples: list[Example]
     maps: dict[str, PolicyMap]
     curves: dict[str, list[tuple[int, float]]]
@@ -76,7 +77,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section], command: s
         light=Markup(page_colors(dark=False)),
         dark=Markup(page_colors(dark=True)),
         versions=_versions(),
-        risks={s.evaluation.scenario.objective.label: _meaning(s.evaluation) for s in sections},
+        risks=_meanings(sections),
         sections=[_section(section, f"s{i}") for i, section in enumerate(sections, start=1)],
     )
     part = path.with_name(f"{path.name}.part")
@@ -101,8 +102,36 @@ def _versions() -> str:
     return ", ".join([*found, f"Python {platform.python_version()}"])
 
 
-def _meaning(evaluation: Evaluation) -> str:
-    return definition(evaluation.scenario.objective)
+def _meanings(sections: Sequence[Section]) -> dict[str, str]:
+    """What each objective measures, by its label; a recorded one tells no more than that."""
+    objectives = [
+        section.evaluation.scenario.objective
+        for section in sections
+        if isinstance(section.evaluation, Evaluation)
+    ]
+    return {objective.label: definition(objective) for objective in objectives}
+
+
+def _subject(evaluation: Evaluation | RecordedEvaluation) -> dict[str, Any]:
+    """What was hedged, as far as it is known."""
+    if isinstance(evaluation, RecordedEvaluation):
+        return {
+            "name": evaluation.name,
+            "description": "",
+            "objective": evaluation.objective,
+            "basis": evaluation.basis,
+            "facts": [],
+            "yaml": "",
+        }
+    scenario = evaluation.scenario
+    return {
+        "name": scenario.name,
+        "description": scenario.description,
+        "objective": scenario.objective.label,
+        "basis": basis(evaluation.paths, evaluation.seed),
+        "facts": facts(scenario),
+        "yaml": _yaml(evaluation),
+    }
 
 
 def _section(section: Section, key: str) -> dict[str, Any]:
@@ -115,21 +144,15 @@ def _section(section: Section, key: str) -> dict[str, Any]:
         if result.risk.warning:
             warnings.setdefault(result.risk.warning, []).append(result.name)
     return {
+        **_subject(evaluation),
         "key": key,
-        "name": evaluation.scenario.name,
-        "description": evaluation.scenario.description,
         "verdict": verdict(evaluation),
-        "objective": evaluation.scenario.objective.label,
-        "paths": f"{evaluation.paths:,}",
-        "seed": evaluation.seed,
-        "facts": facts(evaluation.scenario),
         "ranking": _ranking(results, look),
         "details": _details(results),
         "gap": any(result.gap_closed is not None for result in results),
         "warnings": [f"{', '.join(names)}: {text}." for text, names in warnings.items()],
         "notes": section.notes,
         "groups": _groups(section, look, key),
-        "yaml": _yaml(evaluation),
     }
 
 
@@ -249,7 +272,19 @@ def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, 
 _Captioned = Iterator[tuple[Figure, str, str]]
 
 
-def _outcomes(evaluation: Evaluation) -> _Captioned:
+def _outcomes(evaluation: Evaluation | RecordedEvaluation) -> _Captioned:
+    if isinstance(evaluation, Evaluation):
+        yield from _samples(evaluation)
+    yield (
+        figures.cost_against_risk(evaluation.document()),
+        "Cost against risk",
+        "Towards the lower left is better. Crosses are 95 % intervals, each hedger for itself; the "
+        "paired differences in the table are sharper. The dashed line is the risk of delta. A name "
+        "with a number at the upper edge is off the scale.",
+    )
+
+
+def _samples(evaluation: Evaluation) -> _Captioned:
     results = figures.by_risk(evaluation)
     behind = ", with delta's outline behind" if len(results) > 1 else ""
     yield (
@@ -263,13 +298,6 @@ def _outcomes(evaluation: Evaluation) -> _Captioned:
         "The tail of the losses",
         "How large a share of the paths loses more than an amount, on a logarithmic scale: further "
         f"left is better. A curve ends where {figures.RAREST} paths are left, or at the frame.",
-    )
-    yield (
-        figures.cost_against_risk(evaluation.document()),
-        "Cost against risk",
-        "Towards the lower left is better. Crosses are 95 % intervals, each hedger for itself; the "
-        "paired differences in the table are sharper. The dashed line is the risk of delta. A name "
-        "with a number at the upper edge is off the scale.",
     )
 
 
