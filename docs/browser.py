@@ -68,12 +68,18 @@ class Page:
                 return answer["result"]
 
     def open(self, url: str, width: int, height: int) -> None:
-        """Load a page, as seen in a window of that size."""
+        """Load a page, as seen in a window of that size.
+
+        Raises:
+            RuntimeError: when it cannot be loaded.
+        """
         mobile = width < 600
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self._loaded = False
-        self.call("Page.navigate", url=url)
+        failure = self.call("Page.navigate", url=url).get("errorText")
+        if failure:
+            raise RuntimeError(f"{url}: {failure}")
         until = time.monotonic() + TIMEOUT
         while not self._loaded:
             self._next(until)
@@ -101,7 +107,9 @@ class Page:
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Save a PNG of the window, or of the whole page however long."""
-        image = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
+        image = self.call(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole)
+        )
         path.write_bytes(base64.b64decode(image["data"]))
 
     def _clip(self, whole: bool) -> dict[str, Any]:

@@ -178,7 +178,9 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
             "risk_interval": interval(result.risk, of_risk),
             "standing": "reference" if result.name == "delta" else "",
             "sign": "",
-            "gap": "" if result.gap_closed is None else f"{number(100 * result.gap_closed, 1)} %",
+            "gap": ""
+            if result.gap_closed is None
+            else f"{number(100 * result.gap_closed, 1)}\u00a0%",
         }
         difference = result.versus_delta
         if difference is not None:
