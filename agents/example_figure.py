@@ -1,4 +1,4 @@
-"""Single paths as a picture: what a policy holds beside delta and the optimum, and what it earns."""
+"""Single paths as a picture: what a policy holds and earns beside delta and the optimum."""
 
 from __future__ import annotations
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..agents import Trained
 from ..agents.saved_policy import SPEC
 from ..baselines import baseline_kinds
 from ..envs import Scenario
 from .compare import judge
 from .evaluation import Report
 from .recorded import RecordedEvaluation, read_evaluations
-from .reports.report import Section
+from .reports.report import RecordedSection, Shown
 from .runs import POLICY, finished_run, load_run, unfinished_runs
 
 
@@ -43,7 +40,7 @@ class Gathered:
 
     def sections(
         self, paths: int = 100_000, seed: int = 0, progress: Report | None = None
-    ) -> list[Section]:
+    ) -> list[Shown]:
         """A section for each scenario, its runs on the same fresh paths, then one for each file.
 
         ``progress`` is told of all the paths together. Runs of one scenario whose folders have the
@@ -52,7 +49,8 @@ class Gathered:
         Raises:
             ValueError: in one line, from a damaged run or a hedger.
         """
-        found, total = [], paths * len(self.runs)
+        total = paths * len(self.runs)
+        found: list[Shown] = []
         for i, (scenario, folders) in enumerate(self.runs.items()):
 
             def telling(done: int, _: int, before: int = i * paths) -> None:
@@ -64,16 +62,16 @@ class Gathered:
             section = judge(scenario, trained, paths=paths, seed=seed, progress=telling)
             section.notes.append(f"From the runs {', '.join(map(str, folders))}.")
             found.append(section)
-        return found + [_section(path, evaluation) for path, evaluation in self.recorded]
+        return [*found, *(_section(path, evaluation) for path, evaluation in self.recorded)]
 
 
-def _section(path: Path, evaluation: RecordedEvaluation) -> Section:
+def _section(path: Path, evaluation: RecordedEvaluation) -> RecordedSection:
     notes = [f"As recorded in {path}, which has no paths: no P&L is drawn."]
     if evaluation.tuned:
         notes.append(
             f"Chosen for the lowest risk, on paths of their own: {', '.join(evaluation.tuned)}."
         )
-    return Section(evaluation, examples=[], maps={}, curves={}, notes=notes)
+    return RecordedSection(evaluation, notes)
 
 
 def gather(sources: Sequence[Path]) -> Gathered:

@@ -117,10 +117,12 @@ def _evaluation(document: Mapping[str, Any], name: str, on: str) -> RecordedEval
 def _hedger(document: Mapping[str, Any]) -> HedgerResult:
     """The inverse of `HedgerResult.document`, but for the P&L of every path."""
     intervals, versus = document["intervals"], document["versus_delta"]
-    figures = {name: _estimate(document[name], intervals[name]) for name in ALWAYS}
-    optional = {
-        name: None if document.get(name) is None else _estimate(document[name], intervals[name])
+    figures: dict[str, Any] = {
+        name: _estimate(document[name], intervals[name]) for name in ALWAYS
+    } | {
+        name: _estimate(document[name], intervals[name])
         for name in SOMETIMES
+        if document.get(name) is not None
     }
     gap, risk = document["gap_closed"], document["risk"]
     warning = document.get("warning")
@@ -134,8 +136,7 @@ def _hedger(document: Mapping[str, Any]) -> HedgerResult:
         ),
         gap_closed=None if gap is None else _number(gap),
         pnl=np.empty(0),
-        **figures,
-        **optional,
+        **{"breach": None, "effectiveness": None, **figures},
     )
 
 

@@ -83,8 +83,9 @@ class RunLog(KVWriter):
         writer.add_custom_scalars(LAYOUT)
         told = json.dumps(self._hparams, sort_keys=True).encode()
         trial = f"{self._folder.resolve().name} {hashlib.sha256(told).hexdigest()[:8]}"
+        assert writer.file_writer is not None
         for summary in hparams_summaries(self._hparams, trial):
-            writer._get_file_writer().add_summary(summary)
+            writer.file_writer.add_summary(summary)
 
     def close(self) -> None:
         """Close the files."""

@@ -46,21 +46,37 @@ class Section:
     """What a report shows of one scenario.
 
     Attributes:
-        evaluation: the hedgers on the same paths; a recorded one shows no P&L, nor the scenario.
+        evaluation: the hedgers on the same paths.
         examples: single paths, none or a few.
         maps: of learned policies, by the hedger's name.
         curves: environment steps and validation risk, by training.
         notes: plain sentences that belong to the figures.
     """
 
-    evaluation: Evaluation | RecordedEvaluation
+    evaluation: Evaluation
     examples: list[Example]
     maps: dict[str, PolicyMap]
     curves: dict[str, list[tuple[int, float]]]
     notes: list[str]
 
 
-def write_report(path: Path, title: str, sections: Sequence[Section], command: str) -> None:
+@dataclass(frozen=True)
+class RecordedSection:
+    """What a report shows of an evaluation whose paths are gone: its tables, cost against risk.
+
+    Attributes:
+        evaluation: as it was read.
+        notes: plain sentences that belong to the figures.
+    """
+
+    evaluation: RecordedEvaluation
+    notes: list[str]
+
+
+Shown = Section | RecordedSection
+
+
+def write_report(path: Path, title: str, sections: Sequence[Shown], command: str) -> None:
     """Write the report to ``path``, whole or not at all; the same input gives the same bytes.
 
     The file needs nothing beside it and asks for nothing: styles and figures are inside, and there
@@ -102,7 +118,7 @@ def _versions() -> str:
     return ", ".join([*found, f"Python {platform.python_version()}"])
 
 
-def _meanings(sections: Sequence[Section]) -> dict[str, str]:
+def _meanings(sections: Sequence[Shown]) -> dict[str, str]:
     """What each objective measures, by its label; a recorded one tells no more than that."""
     objectives = [
         section.evaluation.scenario.objective
@@ -134,7 +150,7 @@ def _subject(evaluation: Evaluation | RecordedEvaluation) -> dict[str, Any]:
     }
 
 
-def _section(section: Section, key: str) -> dict[str, Any]:
+def _section(section: Shown, key: str) -> dict[str, Any]:
     """What the template shows of a section; ``key`` begins its ids."""
     evaluation = section.evaluation
     results = figures.by_risk(evaluation)
@@ -249,14 +265,17 @@ def _trainings(section: Section) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, Any]]:
+def _groups(section: Shown, look: dict[str, Pen], key: str) -> list[dict[str, Any]]:
     """The figures under their headings, empty groups left out."""
-    made = [
-        ("Outcomes", _outcomes(section.evaluation)),
-        ("Single paths", _paths(section.examples, look)),
-        (LEARNING, _learning(section, look)),
-        *[(f"Policy {name}", _policy(found, look[name])) for name, found in section.maps.items()],
-    ]
+    made = [("Outcomes", _outcomes(section.evaluation))]
+    trainings: list[tuple[str, str, str, str]] = []
+    if isinstance(section, Section):
+        trainings = _trainings(section)
+        made += [
+            ("Single paths", _paths(section.examples, look)),
+            (LEARNING, _learning(section, look)),
+            *[(f"Policy {name}", _policy(each, look[name])) for name, each in section.maps.items()],
+        ]
     groups, count = [], 0
     for heading, plates in made:
         shown = []
@@ -266,8 +285,8 @@ def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, 
             drawn = inline_svg(figure, f"{key}f{count}", title, caption)
             shown.append({"svg": Markup(drawn), "title": title, "caption": caption})
         if shown:
-            trainings = _trainings(section) if heading == LEARNING else []
-            groups.append({"heading": heading, "figures": shown, "trainings": trainings})
+            below = trainings if heading == LEARNING else []
+            groups.append({"heading": heading, "figures": shown, "trainings": below})
     return groups
 
 
