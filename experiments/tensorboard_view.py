@@ -39,6 +39,8 @@ LAYOUT = {
         "steps a second": ["Multiline", ["time/fps$"]],
     },
 }
+# Of the hparams the first five columns are shown until more are asked for: these.
+FIRST = ("algorithm", "learning_rate", "scenario", "seed", "steps")
 # The last values of these curves stand beside the hparams.
 METRICS = {"hedge/best_risk": "final risk", "hedge/gap_closed": "gap closed"}
 
@@ -74,6 +76,7 @@ def hparams_summaries(found: HParams, trial: str) -> list[Summary]:
     infos = [
         api_pb2.HParamInfo(
             name=name,
+            differs=name in FIRST,  # what differs is shown first
             type=(
                 api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
             ),
