@@ -139,7 +139,7 @@ def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:
     found = policy_map(scenario, hedger)
     figure = Figure(figsize=SIZE, dpi=DPI)
     # Margins by hand: a layout that is solved for takes as long as the drawing.
-    figure.subplots_adjust(0.07, 0.15, 0.99, 0.91, wspace=0.3)
+    figure.subplots_adjust(0.07, 0.15, 0.99, 0.91, wspace=0.4)
     FigureCanvasAgg(figure)
     surface, band = figure.subplots(1, 2)
     days = found.years_left * 365

@@ -31,11 +31,11 @@ RUNS = {"well": {}, "sick": {"learning_rate": 0.05}}
 # The tab, a window's size, and what its page has once it is drawn.
 SHOTS = {
     "charts": ("custom_scalars", (1180, 1010), "vz-line-chart2", 6),
-    "images": ("images", (1180, 1760), "tf-image-loader", 4),
+    "images": ("images", (1180, 1960), "tf-image-loader", 4),
     "histograms": ("histograms", (1180, 700), "vz-histogram-timeseries", 4),
-    "hparams": ("hparams", (1400, 420), "tf-hparams-main", 1),
+    "hparams": ("hparams", (1780, 330), "tf-hparams-main", 1),
 }
-COLORS = 96  # of a picture
+COLORS = 200  # of a picture
 DRAWN = 12.0  # seconds for a page to draw what it has loaded
 COUNT = """(() => { const found = (root) => [...root.querySelectorAll('*')].reduce(
   (n, e) => n + e.matches(SELECTOR) + (e.shadowRoot ? found(e.shadowRoot) : 0), 0);

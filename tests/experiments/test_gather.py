@@ -33,6 +33,7 @@ def folder(finished_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.usefixtures("few_paths")
 def test_a_finished_run_is_what_its_training_returned(
     brief: Brief, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_runs_are_found_in_a_folder_and_counted_once(folder: Path) -> None:
     assert gather([folder / "one"]).unfinished == []
 
 
+@pytest.mark.usefixtures("few_paths")
 def test_runs_belong_together_by_their_scenario_not_its_name(
     folder: Path, brief: Brief, tiny: Tiny
 ) -> None:

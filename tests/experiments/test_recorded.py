@@ -41,7 +41,7 @@ def test_nothing_but_the_paths_is_lost(evaluation: Evaluation, tmp_path: Path) -
 def test_a_floor_and_what_it_has_no_interval_for(
     brief: Callable[..., Scenario], tmp_path: Path
 ) -> None:
-    scenario = brief(objective="{kind: shortfall, threshold: 1.0}")
+    scenario = brief(objective="{kind: shortfall, threshold: 1.0, weight: 1.0}")
     known = evaluate(scenario, [], 50)
     (found,) = read_evaluations(written(tmp_path, [known.document()]))
     assert [h.document() for h in found.hedgers] == [h.document() for h in known.hedgers]
