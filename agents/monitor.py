@@ -10,9 +10,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
-from ..baselines import DeltaHedge
+from ..baselines import DeltaHedge, OptimalHedge, known_optimum
 from ..envs import Episodes, Outcome, Scenario, View, rollout
 from ..envs.objectives import CVaR
+from .example_figure import example_episodes, example_figure
 from .group_risk import GroupRisk
 from .policy_figure import policy_figure
 from .policy_hedger import PolicyHedger
@@ -20,6 +21,9 @@ from .sb3_environment import HedgingVecEnv
 
 LEAST_ENDINGS = 1024  # episodes that theta is refitted to, at least
 SATURATED = 0.99
+DRAWN_EVERY = 5  # evaluations: drawing takes as long as several of them
+
+NO_TEXT = ("stdout", "log", "json", "csv")
 
 Progress = Callable[[int, float], None]
 
@@ -59,6 +63,8 @@ class RiskMonitor(BaseCallback):
         self._every, self._due = total_steps / evaluations, 0.0
         self._progress, self._saturation = progress, 0.0
         self._patience, self._in_vain = patience, 0
+        self._room: float | None = None
+        self._pictured: Episodes | None = None
 
     def _on_rollout_start(self) -> None:
         assert isinstance(self.training_env, HedgingVecEnv)
@@ -76,10 +82,13 @@ class RiskMonitor(BaseCallback):
         return self._patience is None or self._in_vain < self._patience
 
     def _on_training_end(self) -> None:
-        self.evaluate()
+        self.evaluate(last=True)
 
-    def evaluate(self) -> float:
-        """The risk on the fixed paths now; logs it and keeps the weights if it is the best."""
+    def evaluate(self, last: bool = False) -> float:
+        """The risk on the fixed paths now; logs it and keeps the weights if it is the best.
+
+        Figures are drawn at some evaluations, at the first and at the ``last``.
+        """
         policy = self.model.policy
         training = policy.training
         hedger = PolicyHedger("policy", policy, self.scenario, self.view)
@@ -89,7 +98,11 @@ class RiskMonitor(BaseCallback):
         self._in_vain = 0 if risk < self.best[0] else self._in_vain + 1
         if risk < self.best[0]:
             self.best = risk, {k: v.detach().clone() for k, v in policy.state_dict().items()}
-        self._log(outcome, risk, hedger)
+        self._log(outcome, risk)
+        if self.logger.output_formats and (last or (len(self.risks) - 1) % DRAWN_EVERY == 0):
+            self._draw(hedger)
+        # Now, as SB3 dumps at times of its own, under the step count of that time.
+        self.logger.dump(self.num_timesteps)
         policy.set_training_mode(training)
         return risk
 
@@ -113,7 +126,7 @@ class RiskMonitor(BaseCallback):
         """Give the model the weights that had the lowest risk."""
         self.model.policy.load_state_dict(self.best[1])
 
-    def _log(self, outcome: Outcome, risk: float, hedger: PolicyHedger) -> None:
+    def _log(self, outcome: Outcome, risk: float) -> None:
         delta_risk = self._risk(-self.delta.pnl)
         values: dict[str, Any] = {
             "risk": risk,
@@ -127,13 +140,35 @@ class RiskMonitor(BaseCallback):
             "trades": float(outcome.trades.mean()),
             "action_saturation": self._saturation,
         }
+        if self.logger.output_formats:
+            self.logger.record("hedge/pnl", torch.from_numpy(outcome.pnl), exclude=NO_TEXT)
+            if len(self.risks) == 1:
+                delta = torch.from_numpy(self.delta.pnl)
+                self.logger.record("hedge/pnl_of_delta", delta, exclude=NO_TEXT)
+            if (room := self._room_for_gain()) > 0:
+                values["gap_closed"] = (delta_risk - self.best[0]) / room
         for name, value in values.items():
             self.logger.record(f"hedge/{name}", value)
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        no_text = ("stdout", "log", "json", "csv")
-        self.logger.record("hedge/pnl", torch.from_numpy(outcome.pnl), exclude=no_text)
-        if self.logger.output_formats:  # drawing takes longer than the evaluation
-            figure = policy_figure(self.scenario, hedger)
-            self.logger.record("hedge/policy", Figure(figure, close=False), exclude=no_text)
-        # Now, as SB3 dumps at times of its own, under the step count of that time.
-        self.logger.dump(self.num_timesteps)
+
+    def _room_for_gain(self) -> float:
+        """Delta's risk less the optimum's on the fixed paths; 0 where no optimum is known.
+
+        Nor is it on episodes that vary, whose optimum is another on every path.
+        """
+        if self._room is None:
+            self._room = 0.0
+            if self.episodes.group is None and known_optimum(self.scenario) is not None:
+                best = rollout(self.scenario, self.episodes, OptimalHedge())
+                self._room = self._risk(-self.delta.pnl) - self._risk(-best.pnl)
+        return self._room
+
+    def _draw(self, hedger: PolicyHedger) -> None:
+        if self._pictured is None:
+            self._pictured = example_episodes(self.scenario)
+        figures = {
+            "policy": policy_figure(self.scenario, hedger),
+            "examples": example_figure(self.scenario, self._pictured, hedger),
+        }
+        for name, figure in figures.items():
+            self.logger.record(f"hedge/{name}", Figure(figure, close=False), exclude=NO_TEXT)

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..baselines import OptimalHedge, known_optimum
 from ..envs import Hedger, Known, Scenario, mark
 from ..envs.desk import Desk
 from ..envs.hedger import Observations
@@ -18,6 +19,8 @@ from ..envs.namespace import NUMPY
 from ..envs.tape import Tape
 
 REACH = 2.5  # standard deviations of the spot either side
+LEAST = 1e-6  # units; what is less is rounding
+SIZE, DPI = (9.0, 3.6), 80  # inches, dots an inch
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,19 @@ def _standing_still(scenario: Scenario, moved: int, spot: torch.Tensor) -> Marke
 
 
 def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:
-    """The surface of the mid holding less delta, and the band at mid-life."""
+    """The surface of the mid holding less delta, and the band at mid-life.
+
+    Beside the optimum's band, where one is known.
+    """
     found = policy_map(scenario, hedger)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=DPI)
+    # Margins by hand: a layout that is solved for takes as long as the drawing.
+    figure.subplots_adjust(0.07, 0.15, 0.99, 0.91, wspace=0.4)
     FigureCanvasAgg(figure)
     surface, band = figure.subplots(1, 2)
     days = found.years_left * 365
     middle = (found.lower + found.upper) / 2 - found.neutral
-    reach = float(np.abs(middle).max()) or 1.0
+    reach = max(float(np.abs(middle).max()), LEAST)
     mesh = surface.pcolormesh(
         found.spot, days, middle, cmap="RdBu_r", vmin=-reach, vmax=reach, shading="nearest"
     )
@@ -144,7 +152,14 @@ def policy_figure(scenario: Scenario, hedger: Hedger) -> Figure:
     surface.set_xlabel("spot")
     surface.set_ylabel("days left")
     surface.set_title("policy against delta")
-    draw_band(band, found, len(days) // 2)
+    date = len(days) // 2
+    draw_band(band, found, date)
+    if known_optimum(scenario) is not None:
+        best = policy_map(scenario, OptimalHedge())
+        line = {"color": "tab:orange", "linewidth": 1.4}
+        band.plot(best.spot, best.lower[date], label="optimum's band", **line)
+        band.plot(best.spot, best.upper[date], **line)
+        band.legend(loc="best", fontsize=8)
     return figure
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, TensorBoardOutputFormat
+from torch.utils.tensorboard import SummaryWriter
+
+from .tensorboard_view import LAYOUT, HParams, hparams_summaries
 
 
 class RunLog(KVWriter):
@@ -17,7 +22,8 @@ class RunLog(KVWriter):
     that was killed, goes: rows of metrics.csv, and the ends of TensorBoard's event files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hparams: HParams | None = None) -> None:
+        self._folder, self._hparams = folder, hparams or {}
         self._metrics, self._events = folder / "metrics.csv", folder / "tb"
         self._kept: dict[str, Any] = {"metrics": "", "events": {}, "seconds": 0.0}
         self._formats: list[KVWriter] = []
@@ -67,7 +73,19 @@ class RunLog(KVWriter):
             rows.file.write(self._kept["metrics"])
             rows.file.flush()
             rows.keys = self._kept["metrics"].partition("\n")[0].split(",")
-        self._formats = [TensorBoardOutputFormat(str(self._events)), rows]
+        board = TensorBoardOutputFormat(str(self._events))
+        if not lengths:
+            self._describe(board.writer)
+        self._formats = [board, rows]
+
+    def _describe(self, writer: SummaryWriter) -> None:
+        """What the curves belong to, at the head of the first event file."""
+        writer.add_custom_scalars(LAYOUT)
+        told = json.dumps(self._hparams, sort_keys=True).encode()
+        trial = f"{self._folder.resolve().name} {hashlib.sha256(told).hexdigest()[:8]}"
+        assert writer.file_writer is not None
+        for summary in hparams_summaries(self._hparams, trial):
+            writer.file_writer.add_summary(summary)
 
     def close(self) -> None:
         """Close the files."""

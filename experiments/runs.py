@@ -30,6 +30,7 @@ from ..envs.learning import LearningProblem
 from ..envs.namespace import NUMPY
 from ..envs.presets import dump_yaml, read_yaml
 from .run_log import RunLog
+from .tensorboard_view import hparams
 
 CONFIG, CHECKPOINT, POLICY = "config.yaml", "checkpoint", "policy"
 METRICS = "metrics.csv"
@@ -132,7 +133,8 @@ def resume_run(run: UnfinishedRun, *, progress: Progress | None = None) -> Train
 
 
 def _train(run: UnfinishedRun, name: str | None, progress: Progress | None) -> Trained:
-    folder, log = run.folder, RunLog(run.folder)
+    folder = run.folder
+    log = RunLog(folder, hparams(run.scenario, run.settings, run.seed))
     try:
         trained = train_agent(
             run.scenario,

@@ -54,6 +54,7 @@ from .options import (
     say_evaluations,
     say_json,
 )
+from .report import report_
 from .reproduce import reproduce_
 from .stress import stress_
 from .sweep import sweep_
@@ -77,6 +78,7 @@ app.command("trade-offs")(trade_offs_)
 app.command("advise")(advise_)
 app.command("export")(export_)
 app.command("frontier")(frontier_)
+app.command("report")(report_)
 app.command("reproduce")(reproduce_)
 app.command("transfer")(transfer_)
 app.command("bench")(bench_)

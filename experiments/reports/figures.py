@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ...agents.policy_figure import REACH, PolicyMap, draw_band
 from ..evaluation import Evaluation, Example, HedgerResult
+from ..recorded import RecordedEvaluation
 from .labels import Label, place_labels
-from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, is_rule, new_figure, pens
+from .svg import COLORS, INK, MUTE, PAPER, Pen, drawing, is_rule, legend_below, new_figure, pens
 
 Array = NDArray[np.float64]
 
@@ -118,7 +119,7 @@ def loss_tail(evaluation: Evaluation) -> Figure:
         axes.set_xlim(0.0, right)
     axes.set_xlabel("loss, money")
     axes.set_title("share of paths that lose more", color=MUTE)
-    _legend_below(figure, axes)
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
@@ -213,13 +214,8 @@ def example_path(example: Example, look: Mapping[str, Pen] | None = None) -> Fig
         axes.margins(x=0.01)
     wealth.set_xlabel("days")
     figure.align_titles()
-    figure.legend(
-        # Two rows, with a jump or without: examples beside each other keep their panels in line.
-        handles=_example_key(example, look),
-        loc="outside lower center",
-        columnspacing=1.2,
-        ncols=(len(example.holdings) + 3) // 2,
-    )
+    # Two rows, with a jump or without: examples beside each other keep their panels in line.
+    legend_below(figure, _example_key(example, look), (len(example.holdings) + 3) // 2)
     return figure
 
 
@@ -318,7 +314,7 @@ def no_trade_band(found: PolicyMap, color: str = INK) -> Figure:
         axes.margins(x=0.0)
         axes.get_legend().remove()
     rows[-1].set_xlabel("spot, money")
-    _legend_below(figure, rows[-1])
+    legend_below(figure, rows[-1].get_legend_handles_labels()[0])
     return figure
 
 
@@ -358,11 +354,11 @@ def learning_curve(
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.set_title("risk on validation paths, money", color=MUTE)
-    _legend_below(figure, axes)
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
-def by_risk(evaluation: Evaluation) -> list[HedgerResult]:
+def by_risk(evaluation: Evaluation | RecordedEvaluation) -> list[HedgerResult]:
     """The hedgers, lowest risk first."""
     return sorted(evaluation.hedgers, key=lambda result: result.risk.value)
 
@@ -392,8 +388,3 @@ def span(values: Sequence[float]) -> tuple[float, float]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, columnspacing=1.2)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from ...agents.policy_figure import PolicyMap
 from ...envs import ScenarioError, dump_scenario
 from ..evaluation import Evaluation, Example, HedgerResult
+from ..recorded import RecordedEvaluation, basis
 from ..statistics import Estimate
 from . import figures
 from .facts import definition, facts
@@ -59,7 +60,23 @@ class Section:
     notes: list[str]
 
 
-def write_report(path: Path, title: str, sections: Sequence[Section], command: str) -> None:
+@dataclass(frozen=True)
+class RecordedSection:
+    """What a report shows of an evaluation whose paths are gone: its tables, cost against risk.
+
+    Attributes:
+        evaluation: as it was read.
+        notes: plain sentences that belong to the figures.
+    """
+
+    evaluation: RecordedEvaluation
+    notes: list[str]
+
+
+Shown = Section | RecordedSection
+
+
+def write_report(path: Path, title: str, sections: Sequence[Shown], command: str) -> None:
     """Write the report to ``path``, whole or not at all; the same input gives the same bytes.
 
     The file needs nothing beside it and asks for nothing: styles and figures are inside, and there
@@ -76,7 +93,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section], command: s
         light=Markup(page_colors(dark=False)),
         dark=Markup(page_colors(dark=True)),
         versions=_versions(),
-        risks={s.evaluation.scenario.objective.label: _meaning(s.evaluation) for s in sections},
+        risks=_meanings(sections),
         sections=[_section(section, f"s{i}") for i, section in enumerate(sections, start=1)],
     )
     part = path.with_name(f"{path.name}.part")
@@ -101,11 +118,39 @@ def _versions() -> str:
     return ", ".join([*found, f"Python {platform.python_version()}"])
 
 
-def _meaning(evaluation: Evaluation) -> str:
-    return definition(evaluation.scenario.objective)
+def _meanings(sections: Sequence[Shown]) -> dict[str, str]:
+    """What each objective measures, by its label; a recorded one tells no more than that."""
+    objectives = [
+        section.evaluation.scenario.objective
+        for section in sections
+        if isinstance(section.evaluation, Evaluation)
+    ]
+    return {objective.label: definition(objective) for objective in objectives}
 
 
-def _section(section: Section, key: str) -> dict[str, Any]:
+def _subject(evaluation: Evaluation | RecordedEvaluation) -> dict[str, Any]:
+    """What was hedged, as far as it is known."""
+    if isinstance(evaluation, RecordedEvaluation):
+        return {
+            "name": evaluation.name,
+            "description": "",
+            "objective": evaluation.objective,
+            "basis": evaluation.basis,
+            "facts": [],
+            "yaml": "",
+        }
+    scenario = evaluation.scenario
+    return {
+        "name": scenario.name,
+        "description": scenario.description,
+        "objective": scenario.objective.label,
+        "basis": basis(evaluation.paths, evaluation.seed),
+        "facts": facts(scenario),
+        "yaml": _yaml(evaluation),
+    }
+
+
+def _section(section: Shown, key: str) -> dict[str, Any]:
     """What the template shows of a section; ``key`` begins its ids."""
     evaluation = section.evaluation
     results = figures.by_risk(evaluation)
@@ -115,21 +160,15 @@ def _section(section: Section, key: str) -> dict[str, Any]:
         if result.risk.warning:
             warnings.setdefault(result.risk.warning, []).append(result.name)
     return {
+        **_subject(evaluation),
         "key": key,
-        "name": evaluation.scenario.name,
-        "description": evaluation.scenario.description,
         "verdict": verdict(evaluation),
-        "objective": evaluation.scenario.objective.label,
-        "paths": f"{evaluation.paths:,}",
-        "seed": evaluation.seed,
-        "facts": facts(evaluation.scenario),
         "ranking": _ranking(results, look),
         "details": _details(results),
         "gap": any(result.gap_closed is not None for result in results),
         "warnings": [f"{', '.join(names)}: {text}." for text, names in warnings.items()],
         "notes": section.notes,
         "groups": _groups(section, look, key),
-        "yaml": _yaml(evaluation),
     }
 
 
@@ -155,7 +194,9 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
             "risk_interval": interval(result.risk, of_risk),
             "standing": "reference" if result.name == "delta" else "",
             "sign": "",
-            "gap": "" if result.gap_closed is None else f"{number(100 * result.gap_closed, 1)} %",
+            "gap": ""
+            if result.gap_closed is None
+            else f"{number(100 * result.gap_closed, 1)}\u00a0%",
         }
         difference = result.versus_delta
         if difference is not None:
@@ -224,14 +265,17 @@ def _trainings(section: Section) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, Any]]:
+def _groups(section: Shown, look: dict[str, Pen], key: str) -> list[dict[str, Any]]:
     """The figures under their headings, empty groups left out."""
-    made = [
-        ("Outcomes", _outcomes(section.evaluation)),
-        ("Single paths", _paths(section.examples, look)),
-        (LEARNING, _learning(section, look)),
-        *[(f"Policy {name}", _policy(found, look[name])) for name, found in section.maps.items()],
-    ]
+    made = [("Outcomes", _outcomes(section.evaluation))]
+    trainings: list[tuple[str, str, str, str]] = []
+    if isinstance(section, Section):
+        trainings = _trainings(section)
+        made += [
+            ("Single paths", _paths(section.examples, look)),
+            (LEARNING, _learning(section, look)),
+            *[(f"Policy {name}", _policy(each, look[name])) for name, each in section.maps.items()],
+        ]
     groups, count = [], 0
     for heading, plates in made:
         shown = []
@@ -241,15 +285,27 @@ def _groups(section: Section, look: dict[str, Pen], key: str) -> list[dict[str, 
             drawn = inline_svg(figure, f"{key}f{count}", title, caption)
             shown.append({"svg": Markup(drawn), "title": title, "caption": caption})
         if shown:
-            trainings = _trainings(section) if heading == LEARNING else []
-            groups.append({"heading": heading, "figures": shown, "trainings": trainings})
+            below = trainings if heading == LEARNING else []
+            groups.append({"heading": heading, "figures": shown, "trainings": below})
     return groups
 
 
 _Captioned = Iterator[tuple[Figure, str, str]]
 
 
-def _outcomes(evaluation: Evaluation) -> _Captioned:
+def _outcomes(evaluation: Evaluation | RecordedEvaluation) -> _Captioned:
+    if isinstance(evaluation, Evaluation):
+        yield from _samples(evaluation)
+    yield (
+        figures.cost_against_risk(evaluation.document()),
+        "Cost against risk",
+        "Towards the lower left is better. Crosses are 95 % intervals, each hedger for itself; the "
+        "paired differences in the table are sharper. The dashed line is the risk of delta. A name "
+        "with a number at the upper edge is off the scale.",
+    )
+
+
+def _samples(evaluation: Evaluation) -> _Captioned:
     results = figures.by_risk(evaluation)
     behind = ", with delta's outline behind" if len(results) > 1 else ""
     yield (
@@ -263,13 +319,6 @@ def _outcomes(evaluation: Evaluation) -> _Captioned:
         "The tail of the losses",
         "How large a share of the paths loses more than an amount, on a logarithmic scale: further "
         f"left is better. A curve ends where {figures.RAREST} paths are left, or at the frame.",
-    )
-    yield (
-        figures.cost_against_risk(evaluation.document()),
-        "Cost against risk",
-        "Towards the lower left is better. Crosses are 95 % intervals, each hedger for itself; the "
-        "paired differences in the table are sharper. The dashed line is the risk of delta. A name "
-        "with a number at the upper edge is off the scale.",
     )
 
 

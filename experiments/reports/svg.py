@@ -11,11 +11,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ...baselines import baseline_kinds
 
+FITS_THREE = 13  # letters of a name, of which three fit beside each other
+LEGEND_ROW = 0.19  # inches
 WIDTH = 5.0  # inches, 360 units: as wide as a phone, where ten units of type are ten pixels
 
 # What a figure is drawn with, by name: in light, and in dark, where the page replaces it.
@@ -92,6 +95,24 @@ def drawing() -> Iterator[None]:
 def new_figure(height: float) -> Figure:
     """An empty figure of the common width and ``height`` inches."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 3) -> None:
+    """A key under the figure, in fewer columns where names are long, and room for all its rows.
+
+    What the page shows may not be wider than the figure: on a phone it would be cut off.
+    """
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = min(columns, 3 if longest <= FITS_THREE else 2)
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(rows - 2, 0))
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        columnspacing=1.2 if columns == 3 else 0.8,
+        handlelength=2.4 if columns == 3 else 1.8,
+    )
 
 
 @dataclass(frozen=True)

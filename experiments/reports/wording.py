@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import statistics
 from ..evaluation import Evaluation
+from ..recorded import RecordedEvaluation
 from ..statistics import Estimate
 from .svg import is_rule
 
@@ -54,11 +55,12 @@ def standing(difference: Estimate) -> str:
     return "worse" if difference.low > 0 else "not told apart"
 
 
-def verdict(evaluation: Evaluation) -> str:
+def verdict(evaluation: Evaluation | RecordedEvaluation) -> str:
     """One sentence: who has the lowest risk, against delta and against the best of the other sort.
 
     Rules are the baselines, policies everything else; the optimum is neither but what is left to
-    gain. Differences are paired, on the same paths.
+    gain. Differences are paired, on the same paths; where those are gone, as in a recorded
+    evaluation, two hedgers are not set against each other.
     """
     hedgers = [result for result in evaluation.hedgers if result.name != "optimal"]
     ordered = sorted(hedgers, key=lambda result: result.risk.value)
@@ -80,10 +82,14 @@ def verdict(evaluation: Evaluation) -> str:
         return f"{clauses[0]}; no other hedger was evaluated."
     # Where the rival is delta, the first clause has said it.
     if rival.name != "delta" or best.versus_delta is None:
-        gap = statistics.difference(evaluation.scenario.objective, -rival.pnl, -best.pnl)
-        clauses.append(f"{rival.name}, {title}, is {_against(gap, best.name, decimals)}")
-        if best.name != "delta" and rival.versus_delta is not None:
-            clauses[-1] += f" and {_against(rival.versus_delta, 'delta', decimals)}"
+        against = []
+        if isinstance(evaluation, Evaluation):
+            gap = statistics.difference(evaluation.scenario.objective, -rival.pnl, -best.pnl)
+            against.append(_against(gap, best.name, decimals))
+        if rival.versus_delta is not None and not (against and best.name == "delta"):
+            against.append(_against(rival.versus_delta, "delta", decimals))
+        if against:
+            clauses.append(f"{rival.name}, {title}, is {' and '.join(against)}")
     return "; ".join(clauses) + "."
 
 

@@ -24,14 +24,14 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 from deephedge.agents import AgentSettings, PolicyHedger
 from deephedge.agents.factory import make_model, view_of
-from deephedge.agents.monitor import LEAST_ENDINGS, RiskMonitor
+from deephedge.agents.monitor import DRAWN_EVERY, LEAST_ENDINGS, RiskMonitor
 from deephedge.agents.random_state import global_generators
-from deephedge.baselines import DeltaHedge
+from deephedge.baselines import DeltaHedge, OptimalHedge
 from deephedge.envs import Outcome, Scenario, load_scenario, rollout, simulate
 
 SCALARS = {
     *("risk", "best_risk", "risk_minus_delta", "mean", "std", "cvar_95"),
-    *("cost", "turnover", "trades", "action_saturation"),
+    *("cost", "turnover", "trades", "action_saturation", "gap_closed"),
 }
 Tiny = Callable[..., AgentSettings]
 
@@ -197,21 +197,43 @@ def test_everything_is_logged_to_tensorboard_and_csv(
     assert {tag for tag in tags["scalars"] if tag.startswith("hedge/")} == {
         f"hedge/{tag}" for tag in SCALARS
     }
-    assert "hedge/pnl" in tags["histograms"] and "hedge/policy" in tags["images"]
+    assert {"hedge/pnl", "hedge/pnl_of_delta"} <= set(tags["histograms"])
     assert any(tag.startswith("train/") for tag in tags["scalars"])
     assert {"rollout/ep_rew_mean", "time/fps"} <= set(tags["scalars"])
     # Every evaluation, at the step count at which it was made.
     logged = [(event.step, event.value) for event in events.Scalars("hedge/risk")]
     assert [step for step, _ in logged] == [step for step, _ in risks]
     np.testing.assert_allclose([v for _, v in logged], [r for _, r in risks], rtol=1e-6)
-    for kind, tag in ((events.Histograms, "hedge/pnl"), (events.Images, "hedge/policy")):
-        assert [event.step for event in kind(tag)] == [step for step, _ in risks]
+    assert [event.step for event in events.Histograms("hedge/pnl")] == [step for step, _ in risks]
+    assert [event.step for event in events.Histograms("hedge/pnl_of_delta")] == [0]
     assert events.Histograms("hedge/pnl")[-1].histogram_value.num == 200
     with (tmp_path / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["hedge/risk"]]
     assert SCALARS <= {key.removeprefix("hedge/") for key in rows[0]}
     assert [int(row["time/total_timesteps"]) for row in rows] == [step for step, _ in risks]
     assert [float(row["hedge/risk"]) for row in rows] == [risk for _, risk in risks]
+
+
+def test_figures_are_drawn_at_intervals_and_at_the_end(
+    three_steps: Scenario, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Drawing takes long: not at every evaluation."""
+    writer = TensorBoardOutputFormat(str(tmp_path))
+    watched = Watched(three_steps, tiny("ppo", steps=480), writers=[writer], evaluations=7)
+    writer.close()
+    steps = [step for step, _ in watched.monitor.risks]
+    assert DRAWN_EVERY == 5 and len(steps) == 8
+    events = read(tmp_path)
+    for tag in ("hedge/policy", "hedge/examples"):
+        assert [event.step for event in events.Images(tag)] == [steps[0], steps[5], steps[7]]
+
+
+def test_without_a_known_optimum_there_is_no_gap(tiny: Tiny, tmp_path: Path) -> None:
+    scenario = load_scenario("heston-call", {"calendar.steps": "3"})
+    writer = CSVOutputFormat(str(tmp_path / "metrics.csv"))
+    Watched(scenario, tiny("ppo", steps=48), writers=[writer], evaluations=1)
+    writer.close()
+    assert "gap_closed" not in (tmp_path / "metrics.csv").read_text()
 
 
 def test_what_is_logged_is_true(three_steps: Scenario, tiny: Tiny, tmp_path: Path) -> None:
@@ -237,6 +259,9 @@ def test_what_is_logged_is_true(three_steps: Scenario, tiny: Tiny, tmp_path: Pat
         "turnover": outcome.turnover.mean(),
         "trades": outcome.trades.mean(),
     }
+    best = rollout(three_steps, watched.episodes, OptimalHedge())
+    room = risks[1] - float(np.log(np.exp(-0.1 * best.pnl).mean()) / 0.1)
+    expected["gap_closed"] = (risks[1] - expected["best_risk"]) / room
     for key, value in expected.items():
         assert float(last[f"hedge/{key}"]) == pytest.approx(value, rel=1e-9), key
 
@@ -273,5 +298,6 @@ def test_without_a_writer_nothing_is_drawn(
     def refuse(*_: Any) -> None:
         raise AssertionError("drawn")
 
-    monkeypatch.setattr("deephedge.agents.monitor.policy_figure", refuse)
+    for name in ("policy_figure", "example_figure", "known_optimum"):
+        monkeypatch.setattr(f"deephedge.agents.monitor.{name}", refuse)
     Watched(three_steps, tiny("ppo", steps=48))

@@ -14,11 +14,17 @@ from scipy.stats import norm
 
 from deephedge.agents import Trained
 from deephedge.agents.policy_figure import draw_band, policy_figure, policy_map
-from deephedge.baselines import BandHedge, DeltaHedge, NoHedge
+from deephedge.baselines import BandHedge, DeltaHedge, NoHedge, OptimalHedge
 from deephedge.envs import Known, Scenario, load_scenario, preset_names
 from deephedge.envs.desk import Desk
 from deephedge.envs.namespace import NUMPY, X
 from deephedge.envs.observation import columns
+
+
+@pytest.fixture
+def heston() -> Scenario:
+    """A scenario whose optimum is not known."""
+    return load_scenario("heston-call", {"calendar.steps": "5"})
 
 
 @pytest.mark.parametrize("width", [0.05, 0.2])
@@ -95,7 +101,21 @@ def test_axes_say_what_they_show(short_call: Scenario) -> None:
     assert band.get_title() == "no-trade band, 15 days left"
     legend = band.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["no trade", "delta-neutral"]
+    shown = ["no trade", "delta-neutral", "optimum's band"]
+    assert [text.get_text() for text in legend.get_texts()] == shown
+
+
+def test_the_optimums_band_is_drawn_where_it_is_known(
+    short_call: Scenario, heston: Scenario
+) -> None:
+    band = policy_figure(short_call, DeltaHedge()).axes[1]
+    best = policy_map(short_call, OptimalHedge())
+    lower, upper = band.lines[-2:]
+    np.testing.assert_array_equal(lower.get_ydata(), best.lower[15])
+    np.testing.assert_array_equal(upper.get_ydata(), best.upper[15])
+    assert (best.upper - best.lower)[15].max() > 0.1
+    unknown = policy_figure(heston, DeltaHedge()).axes[1]
+    assert len(unknown.lines) == 1
 
 
 def test_the_drawn_band_is_that_of_the_date(short_call: Scenario) -> None:

@@ -59,7 +59,8 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             found.append(training_state.training_state(self.model, [self]) | {"seconds": 0.0})
 
     monkeypatch.setattr(training_module, "RiskMonitor", Spy)
-    monkeypatch.setattr("deephedge.agents.monitor.policy_figure", lambda *arguments: None)
+    for name in ("policy_figure", "example_figure"):
+        monkeypatch.setattr(f"deephedge.agents.monitor.{name}", lambda *arguments: None)
     return found
 
 

@@ -17,6 +17,7 @@ from deephedge.baselines import hull_white, static_options, tuning
 from deephedge.envs import Scenario, load_scenario
 from deephedge.experiments import evaluation
 from deephedge.experiments.commands import command_line
+from deephedge.experiments.commands import report as report_command
 from deephedge.experiments.runs import train_run
 
 
@@ -85,7 +86,8 @@ def deephedge(
     """Runs the command line in this process and in a folder of its own; draws no reports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "150")
-    for module in (command_line, importlib.import_module("deephedge.experiments.compare")):
+    compare = importlib.import_module("deephedge.experiments.compare")
+    for module in (command_line, compare, report_command):
         monkeypatch.setattr(module, "write_report", lambda path, *rest: path.write_text("<html>"))
 
     def run(*arguments: str) -> Ran:

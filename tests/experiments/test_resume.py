@@ -42,7 +42,8 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``killed(step, train)``: a training that dies in its n-th step; a checkpoint per rollout."""
     monkeypatch.setattr(training_state, "EVERY", 0.0)
     monkeypatch.setattr(training_state, "SHARE", 1e9)
-    monkeypatch.setattr("deephedge.agents.monitor.policy_figure", lambda *arguments: Figure((1, 1)))
+    for name in ("policy_figure", "example_figure"):
+        monkeypatch.setattr(f"deephedge.agents.monitor.{name}", lambda *arguments: Figure((1, 1)))
 
     def kill(step: int, train: Callable[..., Any]) -> None:
         count = itertools.count(1)

@@ -49,7 +49,7 @@ def test_the_commands_are_those_that_work() -> None:
     assert commands == {
         *("list", "show", "train", "evaluate", "compare", "backtest"),
         *("sweep", "export", "reproduce", "frontier", "explain", "stress"),
-        *("trade-offs", "advise"),
+        *("trade-offs", "advise", "report"),
     }
 
 
@@ -62,6 +62,7 @@ def test_the_commands_are_those_that_work() -> None:
         ("evaluate", "--hedger --paths --seed --set --json"),
         ("compare", "--agent --seeds --seed --steps --out --set --json"),
         ("backtest", "--data --hedger --set --json"),
+        ("report", "--out --paths --seed --json"),
     ],
 )
 def test_options_of_the_contract(command: str, options: str, deephedge: Deephedge) -> None:

@@ -263,7 +263,7 @@ def test_a_known_optimum_adds_a_column(plain: Section, tmp_path: Path) -> None:
     )
     page = Page(written(tmp_path, replace(plain, evaluation=known)))
     assert "gap closed" in page.texts["th"]
-    assert page.texts["td"].count("97.5 %") == 2
+    assert page.texts["td"].count("97.5\u00a0%") == 2
 
 
 def test_several_scenarios_have_a_list_of_verdicts_at_the_top(
