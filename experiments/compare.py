@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from ..agents import AgentSettings, Trained
-from ..agents.monitor import Progress
 from ..agents.policy_figure import policy_map
-from ..baselines import DeltaHedge, OptimalHedge, known_optimum
-from ..envs import Hedger, Scenario
+from ..baselines import DeltaHedge, OptimalHedge, baseline_kinds, known_optimum
+from ..envs import Hedger, Scenario, dump_scenario
 from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
+from .executor import Executor, Report, Serial, Task, Watch
 from .hedgers import standard_baselines
+from .questions import continued
 from .reports.report import Section, write_report
-from .runs import check_run, command, folder_name, refuse_existing, train_run, write_json
+from .runs import check_run, command, complete_run, finished_run, folder_name, write_json
 
 MAPPED = 4  # learned policies drawn in a report, at most
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What wants to be told how far the work is; null tells nobody.
-
-    Attributes:
-        training: from a title and the training's environment steps.
-        evaluation: from a title.
-    """
-
-    training: Callable[[str, int], Progress] | None = None
-    evaluation: Callable[[str], EvaluationProgress] | None = None
+QUESTION = "compare.json"
 
 
 def compare(
@@ -38,67 +28,118 @@ def compare(
     agents: Sequence[AgentSettings],
     folder: Path,
     *,
+    names: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
     paths: int = 100_000,
     evaluation_seed: int = 0,
+    executor: Executor | None = None,
     watch: Watch | None = None,
 ) -> list[Evaluation]:
     """Train every agent with every seed on every scenario and report them beside the baselines.
 
     Writes a run directory per training, ``evaluation.json`` and ``report.html`` under ``folder``.
-    When the work fails or is interrupted, the trainings that were finished are kept.
+    Whatever ends the work, each training is kept as far as it came; called again with the same
+    arguments it goes on, and comes to the same, bit for bit (tests/experiments/test_compare.py).
+
+    Args:
+        scenarios: with a name of its own each.
+        agents: their settings.
+        folder: a new one, or one of the same comparison.
+        names: what the agents are called; by default as their algorithms.
+        seeds: of the trainings; with several a policy is called ``<agent>-seed<seed>``.
+        paths: fresh ones, on which all are judged.
+        evaluation_seed: of these paths.
+        executor: of the trainings, and of the evaluations after them, one for a scenario.
+        watch: is told how far each training and each evaluation is.
 
     Raises:
-        ValueError: before anything is written, when the folder exists or an agent cannot be trained
-            on a scenario.
+        ValueError: before anything is written, when the folder holds something else or an agent
+            cannot be trained on a scenario.
     """
-    watch = Watch() if watch is None else watch
-    refuse_existing(folder)
-    _check(scenarios, agents)
-    sections = []
-    for scenario in scenarios:
-        trained = _train_all(scenario, agents, seeds, folder / folder_name(scenario.name), watch)
-        telling = watch.evaluation and watch.evaluation(scenario.name)
-        sections.append(
-            judge(scenario, trained, paths=paths, seed=evaluation_seed, progress=telling)
-        )
-    evaluations = [section.evaluation for section in sections]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "evaluation.json", [e.document() for e in evaluations])
-    title = " and ".join(scenario.name for scenario in scenarios)
-    write_report(folder / "report.html", title, sections, command())
+    executor = Serial() if executor is None else executor
+    names = [settings.algorithm for settings in agents] if names is None else names
+    _check(scenarios, agents, names)
+    question = {
+        "deephedge": metadata.version("deephedge"),
+        "scenarios": [dump_scenario(scenario) for scenario in scenarios],
+        "agents": [json.loads(settings.model_dump_json()) for settings in agents],
+        "names": list(names),
+        "seeds": list(seeds),
+        "paths": paths,
+        "evaluation_seed": evaluation_seed,
+    }
+    with continued(folder / QUESTION, question):
+        trainings = _trainings(scenarios, dict(zip(names, agents, strict=True)), seeds, folder)
+        executor.run([task for tasks in trainings for task in tasks], watch)
+        judged = [
+            Task(
+                f"{scenario.name}: evaluating",
+                _judge_runs,
+                (scenario, [task.arguments[0] for task in tasks], paths, evaluation_seed),
+            )
+            for scenario, tasks in zip(scenarios, trainings, strict=True)
+        ]
+        sections: list[Section] = executor.run(judged, watch)
+        evaluations = [section.evaluation for section in sections]
+        write_json(folder / "evaluation.json", [e.document() for e in evaluations])
+        title = " and ".join(scenario.name for scenario in scenarios)
+        write_report(folder / "report.html", title, sections, command())
     return evaluations
 
 
-def _check(scenarios: Sequence[Scenario], agents: Sequence[AgentSettings]) -> None:
+def _check(
+    scenarios: Sequence[Scenario], agents: Sequence[AgentSettings], names: Sequence[str]
+) -> None:
     """Refuse at once what would fail after the first training."""
-    names = [folder_name(scenario.name) for scenario in scenarios]
+    problems = [folder_name(scenario.name) for scenario in scenarios]
+    if len(set(problems)) < len(problems):
+        raise ValueError(f"scenarios {problems}: a name stands twice; give one a name of its own")
     if len(set(names)) < len(names):
-        raise ValueError(f"scenarios {names}: a name stands twice; give one a name of its own")
-    algorithms = [settings.algorithm for settings in agents]
-    if len(set(algorithms)) < len(algorithms):
-        raise ValueError(f"agents {algorithms}: one stands twice; ask for more --seeds instead")
+        raise ValueError(f"agents {list(names)}: one stands twice; ask for more --seeds instead")
+    for name in names:
+        if name != folder_name(name) or name in baseline_kinds():
+            raise ValueError(f"agent {name!r}: a baseline, or no name of a folder: choose another")
     for scenario in scenarios:
         for settings in agents:
             check_run(scenario, settings)
 
 
-def _train_all(
-    scenario: Scenario,
-    agents: Sequence[AgentSettings],
+def _trainings(
+    scenarios: Sequence[Scenario],
+    agents: dict[str, AgentSettings],
     seeds: Sequence[int],
     folder: Path,
-    watch: Watch,
-) -> list[Trained]:
-    trained = []
-    for settings in agents:
-        for seed in seeds:
-            name = settings.algorithm if len(seeds) == 1 else f"{settings.algorithm}-seed{seed}"
-            telling = watch.training and watch.training(f"{scenario.name}: {name}", settings.steps)
-            trained.append(
-                train_run(folder / name, scenario, settings, seed, name=name, progress=telling)
-            )
-    return trained
+) -> list[list[Task]]:
+    """By scenario; a finished one is a task that is over at once."""
+    tasks: list[list[Task]] = []
+    for scenario in scenarios:
+        home = folder.resolve() / folder_name(scenario.name)
+        runs = {
+            name if len(seeds) == 1 else f"{name}-seed{seed}": (settings, seed)
+            for name, settings in agents.items()
+            for seed in seeds
+        }
+        tasks.append(
+            [
+                Task(f"{scenario.name}: {run}", complete_run, (home / run, scenario, *how))
+                for run, how in runs.items()
+            ]
+        )
+    return tasks
+
+
+def _judge_runs(
+    scenario: Scenario, runs: Sequence[Path], paths: int, seed: int, report: Report
+) -> Section:
+    """`judge` for an executor."""
+    trained = [finished_run(run) for run in runs]
+    return judge(
+        scenario,
+        trained,
+        paths=paths,
+        seed=seed,
+        progress=lambda done, total: report(done / total),
+    )
 
 
 def judge(

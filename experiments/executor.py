@@ -10,16 +10,14 @@ import json
 import pickle
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-import torch
-
+from ..agents.threads import torch_threads
 from ..agents.training_state import LIBRARIES
 from .plugins import load_missing, loaded_plugins
 from .questions import found_answer, holding, stable, write_answer
@@ -84,7 +82,7 @@ class Serial:
         check_keys(tasks)
         results = []
         for task in tasks:
-            with one_thread():
+            with torch_threads(1):
                 results.append(task.work(*task.arguments, _report_of(task, watch)))
             tell_end(task, results[-1], watch, finished)
         return results
@@ -170,17 +168,6 @@ def check_keys(tasks: Sequence[Task]) -> None:
             raise ValueError(f"two tasks are called {key!r}: give each a key of its own")
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch has one thread inside, and as many as before afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _report_of(task: Task, watch: Watch | None) -> Report:
     def report(fraction: float) -> None:
         if watch is not None:
@@ -220,7 +207,7 @@ def performed(task: bytes, report: Report) -> bytes:
         _check_versions(versions)
         load_missing(plugins)  # before the arguments, which may be of their kinds
         work, arguments = pickle.loads(inner)
-        with one_thread():
+        with torch_threads(1):
             return pickle.dumps((work(*arguments, report), None))
     except BaseException as error:
         error.add_note(f"in a worker:\n{traceback.format_exc()}")

@@ -15,9 +15,7 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor
 
-from .runs import write_json
-
-LOCK = "lock"
+from .runs import refuse_existing, write_json
 
 
 def stable(value: Any) -> Any:
@@ -82,29 +80,61 @@ def write_answer(path: Path, question: Mapping[str, Any], **answer: Any) -> None
 
 
 @contextmanager
+def continued(path: Path, question: Mapping[str, Any]) -> Iterator[None]:
+    """The folder of a study, a new one or one in which the same was asked; ``path`` lies in it.
+
+    Nobody else works in it meanwhile. When the work fails before anything came of it, it is as if
+    it had never been there.
+
+    Raises:
+        ValueError: in one line, before anything is touched, when the folder holds another study or
+            something else, or when another process works in it.
+    """
+    folder = path.parent
+    begun = found_answer(path, question) is not None
+    if not begun:
+        refuse_existing(folder)
+    made = [parent for parent in folder.parents if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with holding(folder):
+        if not begun:
+            write_answer(path, question)
+        try:
+            yield
+        except BaseException:
+            if list(folder.iterdir()) == [path]:
+                path.unlink()
+                folder.rmdir()
+                with suppress(OSError):  # from the first parent that others have put something in
+                    for parent in made:
+                        parent.rmdir()
+            raise
+
+
+@contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Nobody else works in the folder, which is there, until this ends or its process dies.
+    """Nobody else works in the folder, until this ends or its process dies.
 
     Raises:
         ValueError: when somebody does.
     """
-    path = folder / LOCK
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
-        _lock(handle, folder)
+        import fcntl
+    except ImportError:  # Windows has none; there it is left to the user
         yield
-        with suppress(OSError):  # Windows keeps what is open
-            path.unlink()
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(fcntl, handle, folder)
+        yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has none; there it is left to the user
-        return
+def _lock(fcntl: Any, handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ValueError(f"{folder}: another process works in it: wait for its end") from None
+    except OSError:
+        pass  # a file system without locks; there it is left to the user too

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import platform
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from ..envs.presets import dump_yaml, read_yaml
 from .run_log import RunLog
 
 CONFIG, CHECKPOINT, POLICY = "config.yaml", "checkpoint", "policy"
+METRICS = "metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,35 @@ def _train(run: UnfinishedRun, name: str | None, progress: Progress | None) -> T
     return trained
 
 
+def complete_run(
+    folder: Path,
+    scenario: Scenario,
+    settings: AgentSettings,
+    seed: int,
+    report: Callable[[float], None],
+) -> None:
+    """What ``folder`` lacks of a training: all of it, what comes after its checkpoint, or nothing.
+
+    It is work for an executor: what comes of it is the run directory.
+
+    Raises:
+        ValueError: as `train_run` and `resume_run`.
+    """
+
+    def progress(steps: int, risk: float) -> None:
+        report(min(1.0, steps / settings.steps))
+
+    if (folder / POLICY).is_dir():
+        return
+    if (folder / CONFIG).is_file():
+        resume_run(unfinished_run(folder), progress=progress)
+        return
+    if folder.exists():  # its process was killed before the first file was whole
+        (folder / CONFIG).with_suffix(".part").unlink(missing_ok=True)
+        folder.rmdir()
+    train_run(folder, scenario, settings, seed, progress=progress)
+
+
 def unfinished_run(folder: Path) -> UnfinishedRun:
     """The training of a run directory that has no policy yet.
 
@@ -159,9 +190,14 @@ def unfinished_run(folder: Path) -> UnfinishedRun:
             or of another version.
     """
     _check_directory(folder)
-    path = folder / CONFIG
     if (folder / POLICY).is_dir():
         raise ValueError(f"{folder}: a finished training: evaluate it, or train another")
+    return _configured(folder)
+
+
+def _configured(folder: Path) -> UnfinishedRun:
+    """What a run directory's config.yaml says, whether the training is finished or not."""
+    path = folder / CONFIG
     if not path.is_file():
         raise ValueError(f"{folder}: not a run directory: it has no {CONFIG}")
     tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
@@ -208,6 +244,29 @@ def load_run(folder: Path, name: str | None = None) -> PolicyHedger:
             raise ValueError(f"{folder}: an unfinished training: {how_to_resume(folder)}")
         raise ValueError(f"{folder}: not a run directory: it has no folder {POLICY!r}")
     return load_policy(folder / POLICY, name or folder.resolve().name)
+
+
+def finished_run(folder: Path, name: str | None = None) -> Trained:
+    """A finished training with its settings and how its risk fell, as `train_run` returned it.
+
+    Raises:
+        ValueError: in one line, as `load_run`, or where metrics.csv has no risk in it.
+    """
+    hedger = load_run(folder, name)
+    settings, risks = _configured(folder).settings, _risks(folder / METRICS)
+    return Trained(hedger, settings, hedger.view, risks, min(risk for _, risk in risks))
+
+
+def _risks(path: Path) -> list[tuple[int, float]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("hedge/risk")]
+        found = [(int(row["time/total_timesteps"]), float(row["hedge/risk"])) for row in rows]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}: copy the run again") from None
+    if not found:
+        raise ValueError(f"{path}: it has no risk in it: copy the run again")
+    return found
 
 
 def unfinished_runs(folder: Path) -> list[Path]:

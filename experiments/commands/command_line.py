@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,9 +16,9 @@ from ...agents import agent_settings
 from ...envs import dump_scenario
 from ...envs.presets import read_yaml
 from ..catalogue import whole_catalogue
-from ..compare import Watch, compare, judge
-from ..evaluation import Evaluation, evaluate
+from ..compare import judge
 from ..evaluation import Report as Evaluating
+from ..evaluation import evaluate
 from ..hedgers import chosen_hedgers, named_hedgers, untuned_baselines
 from ..history.backtest import backtest
 from ..history.price_history import from_file, sp500
@@ -28,15 +28,14 @@ from ..runs import (
     command,
     folder_name,
     free_folder,
-    how_to_resume,
     refuse_existing,
     resume_run,
     train_run,
     unfinished_run,
-    unfinished_runs,
     write_json,
 )
 from .advise import advise_
+from .compare import compare_
 from .explain import explain_
 from .export import export_
 from .frontier import frontier_
@@ -49,7 +48,9 @@ from .options import (
     Seed,
     Settings,
     Steps,
+    kept,
     named_scenario,
+    say_evaluations,
     say_json,
 )
 from .reproduce import reproduce_
@@ -66,6 +67,7 @@ app = typer.Typer(
 )
 
 
+app.command("compare")(compare_)
 app.command("explain")(explain_)
 app.command("stress")(stress_)
 app.command("sweep")(sweep_)
@@ -157,7 +159,7 @@ def train(
         folder = out or free_folder(Path("runs") / name)
         refuse_existing(folder)  # what is kept below is then of this work
         training = partial(train_run, folder, problem, settings, seed)
-    with _kept(folder):
+    with kept(folder):
         title = f"{problem.name}: {settings.algorithm}"
         with progress_bar(title, settings.steps, "steps") as telling:
             trained = training(progress=telling)
@@ -165,7 +167,7 @@ def train(
             section = judge(problem, [trained], paths=paths, seed=seed, progress=counting)
         write_json(folder / "evaluation.json", section.evaluation.document())
         write_report(folder / "report.html", problem.name, [section], command())
-    _say_evaluations([section.evaluation], as_json)
+    say_evaluations([section.evaluation], as_json)
     loud(f"report: {folder}/report.html")
 
 
@@ -204,49 +206,7 @@ def evaluate_(
     with _evaluation_bar(problem.name, paths) as counting:
         hedgers = chosen_hedgers(hedger, problem, seed)
         evaluation = evaluate(problem, hedgers, paths, seed, counting)
-    _say_evaluations([evaluation], as_json)
-
-
-@app.command("compare")
-def compare_(
-    scenario: Annotated[
-        list[str], typer.Argument(metavar="SCENARIO...", help="Presets or YAML files.")
-    ],
-    agent: Annotated[
-        list[str] | None, typer.Option(help="May be repeated; ppo by default.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each agent.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first training; the next follow.")] = 0,
-    steps: Steps = None,
-    out: Annotated[Path | None, typer.Option(help="The folder, a new one.")] = None,
-    paths: Paths = 100_000,
-    vary: Vary = None,
-    worst_of: WorstOf = None,
-    base: Base = None,
-    imitate: Imitate = None,
-    sets: Settings = None,
-    plugin: Plugin = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train agents, evaluate them beside the baselines, write the report."""
-    problems = [named_scenario(name, sets) for name in scenario]
-    changes = setting_changes(steps, vary, worst_of, base, imitate)
-    settings = [agent_settings(name, **changes) for name in agent or ["ppo"]]
-    name = "-".join(folder_name(problem.name) for problem in problems)
-    folder = out or free_folder(Path("runs") / name)
-    refuse_existing(folder)  # what is kept below is then of this work
-    with _kept(folder), _watch(paths) as watch:
-        evaluations = compare(
-            problems,
-            settings,
-            folder,
-            seeds=range(seed, seed + seeds),
-            paths=paths,
-            evaluation_seed=seed,
-            watch=watch,
-        )
-    _say_evaluations(evaluations, as_json)
-    loud(f"report: {folder}/report.html")
+    say_evaluations([evaluation], as_json)
 
 
 @app.command("backtest")
@@ -316,50 +276,7 @@ def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
-    if as_json:
-        documents = [each.document() for each in evaluations]
-        say_json(documents[0] if len(documents) == 1 else documents)
-        return
-    for each in evaluations:
-        title = f"{each.scenario.name}, {each.paths:,} paths, seed {each.seed}"
-        say(evaluation_table(each, title))
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Say which trainings are still there when the work fails or is interrupted."""
-    try:
-        yield
-    except BaseException as error:
-        for spec in sorted(folder.glob("**/policy/spec.json")):
-            loud(f"kept: {spec.parents[1]}, a finished training")
-        for run in [] if isinstance(error, ValueError) else unfinished_runs(folder):
-            loud(f"kept: {run}, an unfinished training; {how_to_resume(run)}")
-        raise
-
-
 @contextmanager
 def _evaluation_bar(title: str, paths: int) -> Iterator[Evaluating]:
     with progress_bar(f"{title}: evaluating", paths, "paths") as bar:
         yield lambda done, total: bar(done, math.nan)
-
-
-@contextmanager
-def _watch(paths: int) -> Iterator[Watch]:
-    """Progress bars one after the other: each closes when the next begins."""
-    with ExitStack() as stack:
-
-        def next_bar(bar: Any) -> Any:
-            stack.pop_all().close()
-            return stack.enter_context(bar)
-
-        def training(title: str, steps: int) -> Callable[[int, float], None]:
-            telling: Callable[[int, float], None] = next_bar(progress_bar(title, steps, "steps"))
-            return telling
-
-        def evaluation(title: str) -> Evaluating:
-            counting: Evaluating = next_bar(_evaluation_bar(title, paths))
-            return counting
-
-        yield Watch(training=training, evaluation=evaluation)

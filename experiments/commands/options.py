@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ import torch
 import typer
 
 from ...envs import Scenario, load_scenario
+from ..evaluation import Evaluation
 from ..executor import Executor, executor_of
 from ..plugins import load_plugin
-from .terminal import say
+from ..runs import how_to_resume, unfinished_runs
+from .terminal import evaluation_table, loud, say
 
 
 def _import_plugins(files: list[Path] | None) -> list[Path] | None:
@@ -103,3 +106,37 @@ def named_scenario(name: str, sets: Sequence[str] | None) -> Scenario:
 def say_json(document: Any) -> None:
     """One JSON document on stdout."""
     say(json.dumps(document, indent=1, allow_nan=False))
+
+
+def say_evaluations(evaluations: Sequence[Evaluation], as_json: bool) -> None:
+    """Tables on stdout, or one JSON document."""
+    if as_json:
+        documents = [each.document() for each in evaluations]
+        say_json(documents[0] if len(documents) == 1 else documents)
+        return
+    for each in evaluations:
+        title = f"{each.scenario.name}, {each.paths:,} paths, seed {each.seed}"
+        say(evaluation_table(each, title))
+
+
+@contextmanager
+def kept(folder: Path, hint: str | None = None) -> Iterator[None]:
+    """Say which new trainings there are when the work fails or is interrupted, and how to go on."""
+    before = _finished(folder)
+    try:
+        yield
+    except BaseException as error:
+        finished = [run for run in _finished(folder) if run not in before]
+        unfinished = [] if isinstance(error, ValueError) else unfinished_runs(folder)
+        for run in finished:
+            loud(f"kept: {run}, a finished training")
+        for run in unfinished:
+            how = "" if hint else f"; {how_to_resume(run)}"
+            loud(f"kept: {run}, an unfinished training{how}")
+        if hint and (finished or unfinished):
+            loud(hint)
+        raise
+
+
+def _finished(folder: Path) -> list[Path]:
+    return [spec.parents[1] for spec in sorted(folder.glob("**/policy/spec.json"))]

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..compare import Watch
 from ..reproductions.paper import paper_names, read_paper
-from ..reproductions.reproduce import Run, reproduce
+from ..reproductions.reproduce import Run, Watch, reproduce
 from ..reproductions.table import cell_table
 from ..runs import command, write_json
 from .terminal import catalogue, loud, progress_bar, say

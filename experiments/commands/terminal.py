@@ -17,6 +17,7 @@ from ..statistics import Estimate
 
 WIDE = 150  # columns, where the output is no terminal
 LEAST = 60  # columns; a narrower terminal wraps
+AT_ONCE = 4  # tasks that are named beside a bar
 
 _BAR = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
@@ -145,6 +146,34 @@ def progress_bar(title: str, total: int, unit: str) -> Iterator[Bar]:
             if not math.isnan(risk):
                 bar.set_postfix_str(f"risk {risk:.4f}", refresh=False)
             bar.update(min(done, total) - bar.n)
+
+        yield tell
+
+
+@contextmanager
+def task_bar(title: str, total: int | None) -> Iterator[Callable[[str, float], None]]:
+    """One bar for the tasks of an executor, with those that are under way beside it.
+
+    Of a ``total`` that is not known it tells what is under way only.
+    """
+    with tqdm(
+        total=total,
+        desc=title,
+        bar_format="{desc}: "
+        + ("{percentage:3.0f}%|{bar}| " if total else "")
+        + "{elapsed}{postfix}",
+        dynamic_ncols=True,
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        far: dict[str, float] = {}
+
+        def tell(key: str, fraction: float) -> None:
+            far[key] = fraction
+            going = [f"{key} {100 * each:.0f} %" for key, each in far.items() if each < 1.0]
+            done = sum(each == 1.0 for each in far.values())
+            bar.set_postfix_str("; ".join([f"{done} done", *going[:AT_ONCE]]), refresh=False)
+            bar.update(sum(far.values()) - bar.n)
 
         yield tell
 

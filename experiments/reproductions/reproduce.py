@@ -16,8 +16,8 @@ from ...agents.training_state import LIBRARIES
 from ...baselines import TunedHedge
 from ...envs import Hedger, Scenario, simulate
 from ...envs.stream import Role, generator_of, stream_of
-from ..compare import Watch
 from ..evaluation import Evaluation, HedgerResult, evaluate
+from ..evaluation import Report as EvaluationProgress
 from ..hedgers import named_hedgers
 from ..statistics import Estimate
 from .measures import MEASURES, Sample, scaled
@@ -26,6 +26,19 @@ from .practitioner import PractitionerDelta
 from .verdict import verdicts
 
 OWN = {PractitionerDelta.name: PractitionerDelta}  # hedgers that only a paper's table asks for
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What wants to be told how far the work is; null tells nobody.
+
+    Attributes:
+        training: from a title and the training's environment steps.
+        evaluation: from a title.
+    """
+
+    training: Callable[[str, int], Progress] | None = None
+    evaluation: Callable[[str], EvaluationProgress] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,13 @@ import pytest
 from deephedge.agents import AgentSettings
 from deephedge.baselines import BandHedge, DeltaHedge, known_optimum
 from deephedge.envs import Scenario, load_scenario
-from deephedge.experiments.compare import Watch, compare, judge
+from deephedge.experiments.compare import QUESTION, compare, judge
 from deephedge.experiments.evaluation import Evaluation, evaluate
+from deephedge.experiments.executor import Watch
 from deephedge.experiments.hedgers import standard_baselines
+from deephedge.experiments.questions import holding
 from deephedge.experiments.reports.report import Section
-from deephedge.experiments.runs import load_run
+from deephedge.experiments.runs import complete_run, load_run
 
 Brief = Callable[..., Scenario]
 Tiny = Callable[..., AgentSettings]
@@ -57,18 +62,7 @@ def test_every_agent_seed_and_scenario(
 ) -> None:
     scenarios = [brief(), brief("short-straddle-jumps", name="my own")]
     agents = [tiny("ppo"), tiny("a2c", steps=640)]
-    trainings: list[tuple[str, int]] = []
-    evaluations: list[str] = []
-    told: list[tuple[float, ...]] = []
-
-    def training(title: str, steps: int) -> Callable[[int, float], None]:
-        trainings.append((title, steps))
-        return lambda done, risk: told.append((done, risk))
-
-    def evaluation(title: str) -> Callable[[int, int], None]:
-        evaluations.append(title)
-        return lambda done, total: told.append((done, total))
-
+    told: list[tuple[str, float]] = []
     folder = tmp_path / "new" / "comparison"
     results = compare(
         scenarios,
@@ -77,7 +71,7 @@ def test_every_agent_seed_and_scenario(
         seeds=(3, 4),
         paths=500,
         evaluation_seed=9,
-        watch=Watch(training, evaluation),
+        watch=lambda key, fraction: told.append((key, fraction)),
     )
     learned = ["ppo-seed3", "ppo-seed4", "a2c-seed3", "a2c-seed4"]
     assert [each.scenario for each in results] == scenarios
@@ -92,13 +86,12 @@ def test_every_agent_seed_and_scenario(
             assert load_run(folder / name / run).name == run
     runs = {str(Path(file).parent) for file in files(folder) if file.endswith("spec.json")}
     assert len(runs) == 8
-    assert trainings == [
-        (f"{scenario.name}: {run}", 640 if "a2c" in run else 320)
-        for scenario in scenarios
-        for run in learned
-    ]
-    assert evaluations == ["short-call", "my own"]
-    assert (320, 500) not in told and (500, 500) in told  # both kinds of work tell
+    keys = [f"{scenario.name}: {run}" for scenario in scenarios for run in learned]
+    keys += [f"{scenario.name}: evaluating" for scenario in scenarios]
+    assert list(dict.fromkeys(key for key, _ in told)) == keys
+    for key in keys:
+        far = [fraction for each, fraction in told if each == key]
+        assert far == sorted(far) and len(far) > 1 and far[-1] == 1.0
     (path, title, sections, _) = reports[0]
     assert (path, title) == (folder / "report.html", "short-call and my own")
     for section, result in zip(sections, results, strict=True):
@@ -123,7 +116,7 @@ def test_without_agents_it_compares_the_baselines(
 ) -> None:
     (result,) = compare([brief()], [], tmp_path / "new" / "c", paths=100)
     assert [each.name for each in result.hedgers] == expected(brief())
-    assert files(tmp_path / "new" / "c") == {"evaluation.json", "report.html"}
+    assert files(tmp_path / "new" / "c") == {QUESTION, "evaluation.json", "report.html"}
     (note,) = reports[0][2][0].notes
     assert note.startswith("Chosen for the lowest risk, on paths of their own: delta:every=")
     assert (
@@ -149,7 +142,7 @@ def test_what_cannot_work_is_refused_before_the_first_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "train_run", lambda *a, **k: pytest.fail("it trained"))
+    monkeypatch.setattr(MODULE, "complete_run", lambda *a, **k: pytest.fail("it trained"))
     problems, settings = [load_scenario(name) for name in scenarios], [tiny(a) for a in agents]
     with pytest.raises(ValueError, match=message):
         compare(problems, settings, tmp_path / "new" / "c")
@@ -163,38 +156,138 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, brief: Brief, tiny: 
     assert list((tmp_path / "c").iterdir()) == []
 
 
-class Interruption:
-    """Stops a training by its title."""
+def interruption(of: str) -> Watch:
+    """Stops a task by its key."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def watch(key: str, fraction: float) -> None:
+        if key == of:
+            raise KeyboardInterrupt
 
-    def __call__(self, title: str, steps: int) -> Callable[[int, float], None]:
-        return self.stop if title == self.title else lambda done, risk: None
-
-    def stop(self, done: int, risk: float) -> None:
-        raise KeyboardInterrupt
+    return watch
 
 
-def test_an_interruption_keeps_the_finished_trainings(
+def test_an_interrupted_comparison_goes_on(
+    tmp_path: Path, brief: Brief, tiny: Tiny, reports: list[tuple[Any, ...]]
+) -> None:
+    """What is finished is not done again, and all is as if nothing had happened."""
+    folder, agents = tmp_path / "c", [tiny("ppo"), tiny("a2c")]
+    with pytest.raises(KeyboardInterrupt):
+        compare([brief()], agents, folder, paths=200, watch=interruption("short-call: a2c"))
+    assert {path.name for path in folder.iterdir()} == {QUESTION, "short-call"}
+    assert [path.name for path in (folder / "short-call").iterdir()] == ["ppo"]
+    weights = folder / "short-call" / "ppo" / "policy" / "weights.safetensors"
+    written = weights.stat().st_mtime_ns
+    told: list[str] = []
+    found = compare([brief()], agents, folder, paths=200, watch=lambda key, _: told.append(key))
+    assert told.count("short-call: ppo") == 1 < told.count("short-call: a2c")
+    assert weights.stat().st_mtime_ns == written
+    whole = compare([brief()], agents, tmp_path / "whole", paths=200)
+    assert [each.document() for each in found] == [each.document() for each in whole]
+    assert reports[0][2][0].curves == reports[1][2][0].curves
+
+
+def test_another_comparison_in_the_folder_is_refused(
+    tmp_path: Path, brief: Brief, reports: list[tuple[Any, ...]]
+) -> None:
+    compare([brief()], [], tmp_path / "c", paths=100)
+    before = {path: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    message = "compare.json is of other scenarios and paths: ask for the same, or give another"
+    with pytest.raises(ValueError, match=message):
+        compare([brief("short-call", **{"market.sigma": "0.3"})], [], tmp_path / "c", paths=99)
+    assert {path: path.read_bytes() for path in (tmp_path / "c").iterdir()} == before
+    with holding(tmp_path / "c"), pytest.raises(ValueError, match="another process works in it"):
+        compare([brief()], [], tmp_path / "c", paths=100)
+
+
+def test_a_run_that_was_killed_before_its_first_file_starts(
     tmp_path: Path, brief: Brief, tiny: Tiny
 ) -> None:
-    folder = tmp_path / "c"
-    watch = Watch(training=Interruption("short-call: a2c"))
-    with pytest.raises(KeyboardInterrupt):
-        compare([brief()], [tiny("ppo"), tiny("a2c")], folder, watch=watch)
-    assert [path.name for path in (folder / "short-call").iterdir()] == ["ppo"]
-    assert [path.name for path in folder.iterdir()] == ["short-call"]
-    assert load_run(folder / "short-call" / "ppo").name == "ppo"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.part").write_text("half")
+    complete_run(folder, brief(), tiny(), 0, lambda fraction: None)
+    assert load_run(folder).name == "run"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "data.csv").write_text("mine")
+    with pytest.raises(OSError, match="not empty"):
+        complete_run(tmp_path / "mine", brief(), tiny(), 0, lambda fraction: None)
+    assert (tmp_path / "mine" / "data.csv").read_text() == "mine"
 
 
 def test_an_interruption_of_the_first_training_leaves_nothing(
     tmp_path: Path, brief: Brief, tiny: Tiny
 ) -> None:
-    watch = Watch(training=Interruption("short-call: ppo"))
     with pytest.raises(KeyboardInterrupt):
-        compare([brief()], [tiny()], tmp_path / "new" / "c", watch=watch)
+        compare([brief()], [tiny()], tmp_path / "new" / "c", watch=interruption("short-call: ppo"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_settings_of_one_algorithm_have_names(
+    tmp_path: Path, brief: Brief, tiny: Tiny, reports: list[tuple[Any, ...]]
+) -> None:
+    agents = [tiny(), tiny(learning_rate=0.01)]
+    (result,) = compare([brief()], agents, tmp_path / "c", names=["slow", "fast"], paths=100)
+    assert [each.name for each in result.hedgers][-2:] == ["slow", "fast"]
+    for name in ("delta", "a/b", ""):
+        with pytest.raises(ValueError, match=f"agent '{name}': a baseline, or no name of a"):
+            compare([brief()], [tiny()], tmp_path / "d", names=[name])
+
+
+# Kill -9, in processes of their own
+
+SCRIPT = """
+import sys
+from deephedge.agents import training, training_state
+from deephedge.experiments.commands import command_line
+
+training_state.EVERY, training_state.SHARE = 0.2, 0.2
+if __name__ == "__main__":
+    command_line.main()
+"""
+FAST = ["--set", "calendar.steps=5", "--steps", "60000", "--paths", "500"]
+EIGHT = ["short-call", "--agent", "ppo", "--agent", "a2c", "--seeds", "4", *FAST, "--json"]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", "compare", *EIGHT, *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(folder: Path) -> dict[str, int]:
+    """When the policies were written."""
+    return {
+        path.parents[1].name: path.stat().st_mtime_ns
+        for path in folder.glob("*/*/policy/weights.safetensors")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_kill_in_the_middle_of_eight_trainings(workers: str, tmp_path: Path) -> None:
+    """The second run finishes the rest only, and comes to the same, bit for bit."""
+    killed = start(tmp_path, "--out", "c", "--workers", workers)
+    while len(finished(tmp_path / "c")) < 4:
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate()
+    time.sleep(1.0)
+    before = finished(tmp_path / "c")
+    assert 4 <= len(before) < 8
+    again = start(tmp_path, "--out", "c", "--workers", workers)
+    out, err = again.communicate()
+    assert (again.returncode, err) == (0, "report: c/report.html\n")
+    after = finished(tmp_path / "c")
+    assert len(after) == 8 and before.items() <= after.items()
+    whole = start(tmp_path, "--out", "whole", "--workers", "1")
+    assert whole.communicate()[0] == out
+    for run in after:
+        weights = Path("short-call") / run / "policy" / "weights.safetensors"
+        assert (tmp_path / "c" / weights).read_bytes() == (
+            tmp_path / "whole" / weights
+        ).read_bytes()
 
 
 def test_a_judged_hedger_of_ones_own_takes_the_baseline_s_place(brief: Brief) -> None:

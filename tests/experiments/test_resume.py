@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import itertools
 import json
 import random
@@ -194,8 +193,7 @@ def test_the_command_line_goes_on(
 ) -> None:
     """An interrupted comparison too: each of its trainings is a run."""
     fast = ["--agent", "a2c", "--steps", "5000", "--paths", "300", "--set", "calendar.steps=5"]
-    module = importlib.import_module("deephedge.experiments.compare")
-    real = module.train_run
+    real = runs.train_run
 
     def interrupt(done: int, risk: float) -> None:
         if done > 3000:
@@ -203,12 +201,12 @@ def test_the_command_line_goes_on(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            module, "train_run", lambda *a, **o: real(*a, **(o | {"progress": interrupt}))
+            runs, "train_run", lambda *a, **o: real(*a, **(o | {"progress": interrupt}))
         )
         stopped = deephedge("compare", "short-call", *fast, "--seed", "3", "--out", "c")
     run = "c/short-call/a2c"
-    how = f"an unfinished training; continue with: deephedge train --resume {run}"
-    assert stopped == (1, "", f"kept: {run}, {how}\ninterrupted\n")
+    go_on = "go on: the same command with --out c"
+    assert stopped == (1, "", f"kept: {run}, an unfinished training\n{go_on}\ninterrupted\n")
     ran = deephedge("train", "--resume", run, "--paths", "300", "--json")
     assert (ran.code, ran.err) == (0, f"report: {run}/report.html\n")
     assert ran.json["seed"] == 3 and "a2c" in [each["name"] for each in ran.json["hedgers"]]

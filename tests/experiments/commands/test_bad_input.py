@@ -211,11 +211,16 @@ def test_an_interrupted_comparison_keeps_finished_trainings(
     deephedge: Deephedge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compare = importlib.import_module("deephedge.experiments.compare")
-    monkeypatch.setattr(compare, "judge", failing(KeyboardInterrupt()))
-    ran = deephedge("compare", *TRAIN[1:], "--out", "c")
-    assert ran == (1, "", f"kept: c/short-call/a2c, a finished training\n{INTERRUPTED}")
+    with monkeypatch.context() as patched:
+        patched.setattr(compare, "judge", failing(KeyboardInterrupt()))
+        ran = deephedge("compare", *TRAIN[1:], "--out", "c")
+    kept = "kept: c/short-call/a2c, a finished training\ngo on: the same command with --out c\n"
+    assert ran == (1, "", f"{kept}{INTERRUPTED}")
+    other = deephedge("compare", *TRAIN[1:], "--seed", "5", "--out", "c")
+    refused = "error: c/compare.json is of other seeds and evaluation_seed: ask for the same, or "
+    assert other == (2, "", f"{refused}give another --out\n")
     again = deephedge("compare", *TRAIN[1:], "--out", "c")
-    assert again == (2, "", "error: c exists: give another --out, or remove it\n")
+    assert (again.code, again.err) == (0, "report: c/report.html\n")
 
 
 def test_a_folder_that_cannot_be_made(deephedge: Deephedge, tmp_path: Path) -> None:
