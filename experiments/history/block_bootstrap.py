@@ -77,9 +77,11 @@ def block_bootstrap(
 ) -> BlockBootstrap:
     """Resample months in blocks, the same for every hedger, and judge each by the objective.
 
-    Intervals run between the 2.5 % and 97.5 % quantiles of the resampled risks. Evidence:
-    tests/experiments/history/test_block_bootstrap.py (coverage on months that depend on the one
-    before, and how often pure noise is taken for skill).
+    Every resampled risk counts in standard errors of its own (`standard_error` of the objective's
+    influence): the bootstrap-t, whose intervals and tests are right to second order where months
+    are few (Hall, "The Bootstrap and Edgeworth Expansion", 1992, chapter 3; for dependent data
+    Goetze and Kuensch, 1996). Evidence: tests/experiments/history/test_block_bootstrap.py (coverage
+    on months that depend on the one before, and how often pure noise is taken for skill).
 
     Args:
         objective: the risk.
@@ -91,27 +93,90 @@ def block_bootstrap(
     months = len(losses[reference])
     block = mean_block(months)
     rng = np.random.default_rng(stream_of(seed, Role.BOOTSTRAP))
-    rows = stationary_rows(months, block, resamples, rng)
-    drawn = {
-        name: np.array([objective.risk(each[row]) for row in rows]) for name, each in losses.items()
-    }
-    risks = {name: objective.risk(each) for name, each in losses.items()}
+    whole = np.arange(months)[None]
+    rows = np.concatenate([whole, stationary_rows(months, block, resamples, rng)])
+    judged = {name: _judged(objective, each, rows) for name, each in losses.items()}
+    risks = {name: _studentised(*each, block) for name, each in judged.items()}
     others = [name for name in losses if name != reference]
-    gains = np.array([risks[reference] - risks[name] for name in others])
-    resampled = np.stack([drawn[reference] - drawn[name] for name in others], axis=1)
-    single, adjusted = stepwise(gains, resampled)
-    found = {reference: Resampled(risks[reference], _interval(drawn[reference]))}
+    base = judged[reference]
+    differences = [
+        _studentised(judged[name][0] - base[0], judged[name][1] - base[1], block) for name in others
+    ]
+    # Below the reference is a gain.
+    single, adjusted = stepwise(
+        -np.array([each.score for each in differences]),
+        -np.stack([each.noise for each in differences], axis=1),
+    )
+    found = {reference: Resampled(risks[reference].value, risks[reference].interval)}
     for k, name in enumerate(others):
         found[name] = Resampled(
-            risk=risks[name],
-            interval=_interval(drawn[name]),
-            difference=-float(gains[k]),
-            difference_interval=_interval(-resampled[:, k]),
+            risk=risks[name].value,
+            interval=risks[name].interval,
+            difference=differences[k].value,
+            difference_interval=differences[k].interval,
             p_value=float(single[k]),
             adjusted=float(adjusted[k]),
         )
     ordered = {name: found[name] for name in losses}
     return BlockBootstrap(reference, block, resamples, len(others), ordered)
+
+
+@dataclass(frozen=True)
+class Studentised:
+    """A figure of the months with its bootstrap.
+
+    Attributes:
+        value: the figure.
+        error: its standard error.
+        noise: of the resamples, how far from ``value`` in standard errors of their own, ``[B]``.
+    """
+
+    value: float
+    error: float
+    noise: Floats
+
+    @property
+    def score(self) -> float:
+        """The value in standard errors; 0 for what never differs from 0."""
+        return self.value / self.error if self.error > 0 else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The bootstrap-t's 95 %."""
+        tail = 0.5 - 0.5 * CONFIDENCE
+        low, high = np.quantile(self.noise, (tail, 1 - tail)).tolist()
+        return self.value - high * self.error, self.value - low * self.error
+
+
+def _judged(objective: Objective, losses: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Risks ``[B+1]`` and influences ``[B+1, n]`` of the months, first of all as they were."""
+    samples = [losses[row] for row in rows]
+    risks = np.array([objective.risk(each) for each in samples])
+    return risks, np.stack([objective.influence(each) for each in samples])
+
+
+def _studentised(values: Floats, influences: Floats, block: int) -> Studentised:
+    errors = standard_error(influences, block)
+    away = values[1:] - values[0]
+    noise = np.divide(away, errors[1:], out=np.zeros_like(away), where=errors[1:] > 0)
+    return Studentised(float(values[0]), float(errors[0]), noise)
+
+
+def standard_error(values: Floats, block: float) -> Floats:
+    """Of the mean of months that depend on their neighbours, ``[...]`` from ``[..., n]``.
+
+    That of the mean of a resample by `stationary_rows`, in closed form: the root of
+    (C_0 + 2 sum (1 - i / n) (1 - 1 / block)^i C_i) / n, C_i the circular autocovariances (Politis
+    and Romano, 1994, lemma 1). Evidence: tests/experiments/history/test_block_bootstrap.py.
+    """
+    months = values.shape[-1]
+    centred = values - values.mean(axis=-1, keepdims=True)
+    spectrum = np.abs(np.fft.rfft(centred, axis=-1)) ** 2
+    covariance = np.fft.irfft(spectrum, months, axis=-1) / months
+    lag = np.arange(months)
+    weight = 2 * (1 - lag / months) * (1 - 1 / block) ** lag
+    weight[0] = 1
+    return np.asarray(np.sqrt(np.maximum((covariance * weight).sum(axis=-1), 0) / months))
 
 
 def mean_block(months: int) -> int:
@@ -141,42 +206,32 @@ def stationary_rows(
     return np.asarray((first + places - begun) % months)
 
 
-def stepwise(gains: Floats, resampled: Floats) -> tuple[Floats, Floats]:
+def stepwise(scores: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """One-sided p-values that a gain is not above 0: each alone, and adjusted for their number.
 
-    A gain counts in its own bootstrap standard errors. The best of K is held against the largest of
-    K resampled ones about their centres, the next against the largest of the rest, and so on; no
-    p-value is below that of a better one. The chance to take any of the truly worthless for skill
-    is then at most the level, however they depend on one another. It deflates by the variants it is
-    given: what was tried and left out is not counted.
+    The best of K scores is held against the largest of K resampled ones about their centres, the
+    next against the largest of the rest, and so on; no p-value is below that of a better one. The
+    chance to take any of the truly worthless for skill is then at most the level, however they
+    depend on one another. It deflates by the variants it is given: what was tried and left out is
+    not counted.
     Source: Romano and Wolf, "Stepwise multiple testing as formalized data snooping", 2005, and
     "Efficient computation of adjusted p-values for resampling-based stepdown multiple testing",
     2016; its first step is White's "A reality check for data snooping", 2000, studentised.
     Evidence: tests/experiments/history/test_block_bootstrap.py.
 
     Args:
-        gains: ``[K]``.
-        resampled: ``[B, K]``, jointly.
+        scores: gains in their standard errors, ``[K]``.
+        noise: those of the resamples about the gains, ``[B, K]``, jointly.
 
     Returns:
         The p-values alone and adjusted, each ``[K]``.
     """
-    count = len(resampled)
-    error = resampled.std(axis=0)
-    scale = np.where(error > 0, error, 1.0)  # what never differs from the reference scores 0
-    score = np.where(error > 0, gains / scale, 0.0)
-    noise = (resampled - gains) / scale
-    single = (1 + (noise >= score).sum(axis=0)) / (count + 1)
-    order = np.argsort(-score, kind="stable")
+    count = len(noise)
+    single = (1 + (noise >= scores).sum(axis=0)) / (count + 1)
+    order = np.argsort(-scores, kind="stable")
     # The largest noise among each and all that come after it in the order.
     rest = np.maximum.accumulate(noise[:, order[::-1]], axis=1)[:, ::-1]
-    steps = (1 + (rest >= score[order]).sum(axis=0)) / (count + 1)
-    adjusted = np.empty_like(score)
+    steps = (1 + (rest >= scores[order]).sum(axis=0)) / (count + 1)
+    adjusted = np.empty_like(scores)
     adjusted[order] = np.maximum.accumulate(steps)
     return single, adjusted
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    tail = 0.5 - 0.5 * CONFIDENCE
-    low, high = np.quantile(values, (tail, 1 - tail)).tolist()
-    return low, high

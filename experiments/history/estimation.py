@@ -86,7 +86,9 @@ def estimate(scenario: Scenario, past: PriceHistory) -> Estimated:
         found = _ESTIMATORS[kind](scenario.market, returns, past)
     except ValueError as error:
         dates = f"{past.dates[0]} to {past.dates[-1]}"
-        raise ValueError(f"{past.name}, {dates}: {kind.__name__}: {error}") from error
+        raise ValueError(
+            f"{past.name}, {dates}: {kind.__name__}: {error}: try a longer window, or another market"
+        ) from error
     drawn: dict[str, tuple[float, float]] = {}
     if "variance" in kind.model_fields:
         low, high = (quantile**2 for quantile in _mark_quantiles(past))
@@ -120,7 +122,9 @@ def diffusion_limit(garch: Garch, theta: float) -> Parameters:
     p reverts by 1 - phi and adds noise of std h s, s^2 = Var x = 2 alpha^2 + 2 alpha gamma + 5/4
     gamma^2, whose correlation with z is Cov(x, z) / s = -gamma sqrt(2 / pi) / s. So kappa =
     (1 - phi) / p, vol_of_vol = s sqrt(theta / p) and that rho. Kappa is at least 0.2: no window of
-    a few years can tell slower reversion from none.
+    a few years can tell slower reversion from none. Fitted to the returns of a Heston market,
+    vol_of_vol and rho come out nearly right and kappa at about half: the noise of a GARCH grows
+    with its variance and not with the root of it, so that large moves look lasting.
     Source: Nelson, "ARCH models as diffusion approximations", 1990; the matching at theta is ours.
     Evidence: tests/experiments/history/test_estimation.py.
     """
