@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from ...agents import agent_settings
-from ...agents.monitor import Progress
 from ...envs import Hedger, Scenario
 from ..hedgers import named_hedgers, untuned_baselines
 from ..history.backtest import Backtest, backtest
@@ -21,49 +21,78 @@ from ..history.walk_forward import Training, Walk, walk_forward
 from ..history.yearly_training import train_all
 from ..runs import write_json
 from ..text_tables import Cell, text_table
-from .options import AsJson, Hedgers, Plugin, Seed, Settings, Steps, named_scenario, say_json
-from .terminal import evaluation_table, progress_bar, say
+from .options import (
+    AsJson,
+    Hedgers,
+    Plugin,
+    RayAddress,
+    Seed,
+    Settings,
+    Steps,
+    Workers,
+    chosen_executor,
+    kept,
+    named_scenario,
+    say_json,
+)
+from .terminal import evaluation_table, say, task_bar
 
 WALKED = ("static", "delta", "band:width=best", "whalley-wilmott", "minimum-variance")
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV or Parquet with date, close and, if known, implied_vol; else the S&P 500.",
+    ),
+]
+ScenarioOption = Annotated[
+    str, typer.Option(metavar="SCENARIO", help="Position, costs, objective.")
+]
+Days = Annotated[int, typer.Option(min=2, help="Calendar days of a contract.")]
+ThirdFridays = Annotated[
+    bool,
+    typer.Option("--third-fridays", help="Contracts from third Friday to third Friday instead."),
+]
+MaxGap = Annotated[int, typer.Option(min=1, help="Calendar days without a price.")]
+WalkForward = Annotated[
+    bool,
+    typer.Option(
+        "--walk-forward",
+        help="Every year estimate the market on the past alone, tune rules and train agents on it "
+        "in simulation, and hedge the year that follows.",
+    ),
+]
+Agents = Annotated[
+    list[str] | None,
+    typer.Option(help="Trained every year of a --walk-forward. May be repeated."),
+]
+Window = Annotated[
+    int, typer.Option(min=1, help="Years of past that a --walk-forward estimates on.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keeps the trainings of a --walk-forward: a new folder, or one of the same, which "
+        "goes on."
+    ),
+]
 
 
 def backtest_(
     hedger: Hedgers = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV or Parquet with date, close and, if known, implied_vol; else the S&P 500.",
-        ),
-    ] = None,
-    scenario: Annotated[
-        str, typer.Option(metavar="SCENARIO", help="Position, costs, objective.")
-    ] = "sp500-call",
-    days: Annotated[int, typer.Option(min=2, help="Calendar days of a contract.")] = 30,
-    third_fridays: Annotated[
-        bool, typer.Option("--third-fridays", help="Contracts from third Friday to third Friday.")
-    ] = False,
-    max_gap: Annotated[int, typer.Option(min=1, help="Calendar days without a price.")] = 7,
-    walk: Annotated[
-        bool,
-        typer.Option(
-            "--walk-forward",
-            help="Every year estimate the market on the past alone, tune rules and train agents "
-            "on it in simulation, and hedge the year that follows.",
-        ),
-    ] = False,
-    agent: Annotated[
-        list[str] | None,
-        typer.Option(help="Trained every year of a --walk-forward. May be repeated."),
-    ] = None,
+    data: Data = None,
+    scenario: ScenarioOption = "sp500-call",
+    days: Days = 30,
+    third_fridays: ThirdFridays = False,
+    max_gap: MaxGap = 7,
+    walk: WalkForward = False,
+    agent: Agents = None,
     steps: Steps = None,
-    window: Annotated[
-        int, typer.Option(min=1, help="Years of past that a --walk-forward estimates on.")
-    ] = 3,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Keeps the trainings of a --walk-forward; call again to go on with it."),
-    ] = None,
+    window: Window = 3,
+    out: Out = None,
+    workers: Workers = None,
+    ray: RayAddress = None,
     seed: Seed = 0,
     sets: Settings = None,
     plugin: Plugin = None,
@@ -72,32 +101,28 @@ def backtest_(
     """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
     problem = named_scenario(scenario, sets)
     length = None if third_fridays else days
+    history = partial(_history, data, max_gap)
     if not walk:
-        _refuse_training_options(agent, steps, out)
+        _refuse_training_options(agent=agent, steps=steps, out=out)
         hedgers = named_hedgers(hedger, problem, seed) if hedger else untuned_baselines(problem)
-        history = _history(data, max_gap)
-        _say(backtest(problem, hedgers, history, length, seed), problem, as_json)
+        _say(backtest(problem, hedgers, history(), length, seed), problem, as_json)
         return
+    executor = chosen_executor(workers, ray)
     rules = tuple(hedger) if hedger else _fitting(problem)
     changes = {} if steps is None else {"steps": steps}
     agents = tuple(agent_settings(name, **changes) for name in agent or [])
     plan = Walk(rules, agents, window, length, seed)
     with ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bars = stack.enter_context(ExitStack())
-
-        def bar(title: str, total: int) -> Progress:
-            bars.pop_all().close()
-            telling: Progress = bars.enter_context(progress_bar(title, total, "steps"))
-            return telling
+        folder = out or Path(stack.enter_context(TemporaryDirectory())) / "trainings"
+        stack.enter_context(kept(folder, out and f"go on: the same command with --out {out}"))
 
         def trained(trainings: Sequence[Training]) -> list[Hedger]:
-            return train_all(trainings, folder, bar)
+            with task_bar("walk-forward", len(trainings) or None) as watch:
+                return train_all(trainings, folder, executor, watch)
 
-        result = walk_forward(problem, _history(data, max_gap), plan, trained)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "backtest.json", result.document())
+        result = walk_forward(problem, history(), plan, trained)
+        if out is not None:
+            write_json(out / "backtest.json", result.document())
     _say(result, problem, as_json)
 
 
@@ -105,14 +130,8 @@ def _history(data: Path | None, max_gap: int) -> PriceHistory:
     return sp500() if data is None else from_file(data, max_gap)
 
 
-def _refuse_training_options(
-    agent: Sequence[str] | None, steps: int | None, out: Path | None
-) -> None:
-    given = [
-        name
-        for name, value in (("--agent", agent), ("--steps", steps), ("--out", out))
-        if value is not None and value != []
-    ]
+def _refuse_training_options(**options: object) -> None:
+    given = [f"--{name}" for name, value in options.items() if value not in (None, [])]
     if given:
         raise ValueError(
             f"{' and '.join(given)} without --walk-forward: add it, or train a run and name its "

@@ -55,7 +55,7 @@ from .options import (
 from .reproduce import reproduce_
 from .stress import stress_
 from .sweep import sweep_
-from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
+from .terminal import catalogue, drop_output, loud, progress_bar, say
 from .trade_offs import trade_offs_
 from .training_options import Base, Imitate, Vary, WorstOf, setting_changes
 

@@ -87,7 +87,7 @@ def estimate(scenario: Scenario, past: PriceHistory) -> Estimated:
     except ValueError as error:
         dates = f"{past.dates[0]} to {past.dates[-1]}"
         raise ValueError(
-            f"{past.name}, {dates}: {kind.__name__}: {error}: try a longer window, or another market"
+            f"{past.name}, {dates}: {kind.__name__}: {error}: try a longer window or another market"
         ) from error
     drawn: dict[str, tuple[float, float]] = {}
     if "variance" in kind.model_fields:

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
-from ...agents import AgentSettings
-from ...agents.monitor import Progress
-from ...envs import Hedger, Scenario
-from ..runs import CONFIG, POLICY, load_run, resume_run, run_config, train_run, unfinished_run
+from ...envs import Hedger
+from ..executor import Executor, Serial, Task, Watch
+from ..questions import continued, stable
+from ..runs import complete_run, load_run
 from .walk_forward import Training
+
+QUESTION = "walk-forward.json"
 
 
 def train_all(
     trainings: Sequence[Training],
     folder: Path,
-    watch: Callable[[str, int], Progress] | None = None,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
 ) -> list[Hedger]:
-    """The trained policies in the order of ``trainings``; one that is there is not trained again.
+    """The trained policies in the order of ``trainings``.
+
+    Called again with the same ``folder`` it trains what is missing, and comes to the same, bit for
+    bit, from whatever executor.
 
     Raises:
-        ValueError: when a run directory holds another training; as `train_run`.
+        ValueError: in one line, when the folder holds other trainings or something else; as
+            `train_run`.
     """
-    for each in trainings:
-        telling = None if watch is None else watch(each.name, each.settings.steps)
-        finished(folder / each.name, each.scenario, each.settings, each.seed, telling)
-    return [load_run(folder / each.name) for each in trainings]
-
-
-def finished(
-    folder: Path,
-    scenario: Scenario,
-    settings: AgentSettings,
-    seed: int,
-    progress: Progress | None = None,
-) -> None:
-    """Train into ``folder``, or go on with the same training where it was left.
-
-    Raises:
-        ValueError: when the folder holds another training; as `train_run`.
-    """
-    if not folder.exists():
-        train_run(folder, scenario, settings, seed, progress=progress)
-        return
-    config = folder / CONFIG
-    asked = run_config(scenario, settings, seed)
-    if not config.is_file() or config.read_text(encoding="utf-8") != asked:
-        raise ValueError(f"{folder}: another training is there: give another --out, or remove it")
-    if not (folder / POLICY).is_dir():
-        resume_run(unfinished_run(folder), progress=progress)
+    question = {"deephedge": metadata.version("deephedge"), "trainings": stable(list(trainings))}
+    home = folder.resolve()
+    tasks = [
+        Task(each.name, complete_run, (home / each.name, each.scenario, each.settings, each.seed))
+        for each in trainings
+    ]
+    with continued(folder / QUESTION, question):
+        (Serial() if executor is None else executor).run(tasks, watch)
+    return [load_run(home / each.name) for each in trainings]

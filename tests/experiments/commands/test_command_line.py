@@ -278,10 +278,10 @@ def test_walking_forward(deephedge: Deephedge, tmp_path: Path) -> None:
     assert names(ran.json["all"]) == ["none", "delta", "whalley-wilmott", "ppo"]
     walk = ran.json["walk_forward"]
     assert walk["window_years"] == 2 and walk["agents"] == [{"name": "ppo", "steps": 2000}]
-    assert [fold["first"] for fold in walk["folds"]] == ["2003-01-02", "2004-01-02"]
+    assert [fold["first"] for fold in walk["folds"]] == ["2003-01-02", "2004-01-03"]
     assert sum(fold["months"] for fold in walk["folds"]) == ran.json["months"]
     assert {path.name for path in Path("w").iterdir()} == {
-        *("2003-01-02", "2004-01-02", "backtest.json")
+        *("2003-01-02", "2004-01-03", "walk-forward.json", "backtest.json")
     }
     before = [path.stat().st_mtime_ns for path in sorted(Path("w").glob("*/*/policy/*"))]
     assert good(deephedge("backtest", *options)).json == ran.json

@@ -21,9 +21,8 @@ from deephedge.baselines import tuning
 from deephedge.envs import Hedger, Known, Scenario, load_scenario, rollout
 from deephedge.envs.desk import Desk
 from deephedge.envs.namespace import NUMPY
-from deephedge.experiments import PriceHistory, backtest, sp500
+from deephedge.experiments import PriceHistory, backtest, runs, sp500
 from deephedge.experiments.history import walk_forward as module
-from deephedge.experiments.history import yearly_training
 from deephedge.experiments.history.backtest import month_episodes
 from deephedge.experiments.history.contracts import by_steps, contracts
 from deephedge.experiments.history.walk_forward import (
@@ -217,17 +216,17 @@ def test_tuned_rules_and_real_trainings_know_nothing_later(
     walk = Walk(("band:width=best",), (tiny(steps=64 * 21),), window=1, days=DAYS)
     row = 560
     other = changed_after(HISTORY, row, -0.2, seed=3)
-    runs = []
+    held = []
     for name, history in (("a", HISTORY), ("b", other)):
         folder = tmp_path / name
-        runs.append(walked(problem, history, walk, lambda t, f=folder: train_all(t, f))[1])
+        held.append(walked(problem, history, walk, lambda t, f=folder: train_all(t, f))[1])
     for name in ("ppo", "band:width=best"):
-        assert row < first_difference(runs[0][name], runs[1][name]) <= row + 3
+        assert row < first_difference(held[0][name], held[1][name]) <= row + 3
     # Called again it trains nothing: what is there is the training that was asked for.
     tasks = [training(f, walk.agents[0], 0) for f in folds(problem, HISTORY, 1, DAYS)]
-    monkeypatch.setattr(yearly_training, "train_run", pytest.fail)
+    monkeypatch.setattr(runs, "train_run", pytest.fail)
     assert [hedger.name for hedger in train_all(tasks, tmp_path / "a")] == ["ppo", "ppo"]
-    with pytest.raises(ValueError, match="another training is there: give another --out"):
+    with pytest.raises(ValueError, match="is of other trainings: ask for the same"):
         train_all([replace(tasks[0], seed=1)], tmp_path / "a")
 
 
