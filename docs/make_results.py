@@ -7,6 +7,7 @@ Each file of ``docs/results`` holds the command, the versions and what the comma
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,12 @@ COMMANDS = {
         "backtest --hedger OUT/ppo --hedger band --hedger band:width=0.1 --hedger static "
         "--hedger delta:every=5",
     ),
+    "walk-forward": (
+        "backtest",
+        "backtest --walk-forward --set 'market={kind: heston}' --hedger static "
+        "--hedger delta:every=5 --hedger band:width=best --hedger whalley-wilmott "
+        "--hedger minimum-variance --agent ppo --agent deep-hedging --steps 1000000",
+    ),
 }
 
 
@@ -56,7 +63,7 @@ def main() -> None:
     out = tempfile.mkdtemp()
     try:
         for name, (key, command) in COMMANDS.items():
-            words = [str(COMMAND), *command.replace("OUT", out).split(), "--json"]
+            words = [str(COMMAND), *shlex.split(command.replace("OUT", out)), "--json"]
             printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
             document: dict[str, Any] = {
                 "command": f"deephedge {command.replace('OUT', 'runs')}",

@@ -114,7 +114,8 @@ def backtest_(
     plan = Walk(rules, agents, window, length, seed)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory())) / "trainings"
-        stack.enter_context(kept(folder, out and f"go on: the same command with --out {out}"))
+        hint = None if out is None else f"go on: the same command with --out {out}"
+        stack.enter_context(kept(folder, hint))
 
         def trained(trainings: Sequence[Training]) -> list[Hedger]:
             with task_bar("walk-forward", len(trainings) or None) as watch:

@@ -114,6 +114,7 @@ def backtest(
     """
     check_scenario(scenario)
     cut = contracts(history, days)
+    check_months(history, cut)
     everyone = with_references(hedgers)
     samples = play_months(scenario, everyone, cut, seed)
     return judged(scenario, everyone, samples, history.name, cut, seed)
@@ -127,15 +128,7 @@ def judged(
     cut: Sequence[Contract],
     seed: int,
 ) -> Backtest:
-    """The figures of hedgers, none and delta among them, from their samples in ``cut``'s order.
-
-    Raises:
-        ValueError: for fewer than 12 months.
-    """
-    if len(cut) < LEAST_MONTHS:
-        raise ValueError(
-            f"{history}: {len(cut)} whole months, fewer than {LEAST_MONTHS}: give more data"
-        )
+    """The figures of hedgers, none and delta among them, from their samples in ``cut``'s order."""
     sources = np.array([contract.vol_source for contract in cut])
     by_source = {}
     for source in sorted(set(sources.tolist())):
@@ -163,6 +156,14 @@ def play_months(
         rows = np.array([row[contract.start] for contract in group])
         play(scenario, hedgers, episodes, samples, rows)
     return samples
+
+
+def check_months(history: PriceHistory, cut: Sequence[Contract]) -> None:
+    """Refuse too few months to say anything of."""
+    if len(cut) < LEAST_MONTHS:
+        raise ValueError(
+            f"{history.name}: {len(cut)} whole months, fewer than {LEAST_MONTHS}: give more data"
+        )
 
 
 def check_scenario(scenario: Scenario) -> None:

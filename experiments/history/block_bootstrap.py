@@ -209,14 +209,15 @@ def stationary_rows(
 def stepwise(scores: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """One-sided p-values that a gain is not above 0: each alone, and adjusted for their number.
 
-    The best of K scores is held against the largest of K resampled ones about their centres, the
-    next against the largest of the rest, and so on; no p-value is below that of a better one. The
-    chance to take any of the truly worthless for skill is then at most the level, however they
-    depend on one another. It deflates by the variants it is given: what was tried and left out is
-    not counted.
-    Source: Romano and Wolf, "Stepwise multiple testing as formalized data snooping", 2005, and
-    "Efficient computation of adjusted p-values for resampling-based stepdown multiple testing",
-    2016; its first step is White's "A reality check for data snooping", 2000, studentised.
+    The smallest of K p-values is held against the smallest of K that resamples about their centres
+    have, the next against the smallest of the rest, and so on; none falls below that of a better
+    one. The chance to take any of the truly worthless for skill is then at most the level, however
+    they depend on one another. P-values and not scores are compared, so that a hedger whose score
+    has a wild law, such as one that holds nothing, weighs no more than another. It deflates by the
+    variants it is given: what was tried and left out is not counted.
+    Source: Westfall and Young, "Resampling-Based Multiple Testing", 1993, algorithm 2.8 (step-down
+    minP); for hedgers against a benchmark Romano and Wolf, "Stepwise multiple testing as formalized
+    data snooping", 2005, after White, "A reality check for data snooping", 2000.
     Evidence: tests/experiments/history/test_block_bootstrap.py.
 
     Args:
@@ -228,10 +229,13 @@ def stepwise(scores: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """
     count = len(noise)
     single = (1 + (noise >= scores).sum(axis=0)) / (count + 1)
-    order = np.argsort(-scores, kind="stable")
-    # The largest noise among each and all that come after it in the order.
-    rest = np.maximum.accumulate(noise[:, order[::-1]], axis=1)[:, ::-1]
-    steps = (1 + (rest >= scores[order]).sum(axis=0)) / (count + 1)
+    ordered = np.sort(noise, axis=0)
+    below = [np.searchsorted(ordered[:, k], noise[:, k]) for k in range(len(scores))]
+    resampled = 1 - np.stack(below, axis=1) / count
+    order = np.argsort(single, kind="stable")
+    # The smallest among each and all that come after it in the order.
+    rest = np.minimum.accumulate(resampled[:, order[::-1]], axis=1)[:, ::-1]
+    steps = (1 + (rest <= single[order]).sum(axis=0)) / (count + 1)
     adjusted = np.empty_like(scores)
     adjusted[order] = np.maximum.accumulate(steps)
     return single, adjusted

@@ -15,7 +15,7 @@ from ...envs.namespace import X
 from ..evaluation import PER_PATH, Samples, with_references
 from ..hedgers import named_hedgers
 from ..runs import check_run
-from .backtest import Backtest, check_scenario, judged, play_months
+from .backtest import Backtest, check_months, check_scenario, judged, play_months
 from .contracts import Contract, contracts
 from .estimation import Estimated, estimate
 from .price_history import PriceHistory
@@ -118,6 +118,7 @@ def walk_forward(
     check_scenario(scenario)
     parts = folds(scenario, history, walk.window, walk.days)
     cut = [month for fold in parts for month in fold.months]
+    check_months(history, cut)
     rules = [_rules(fold, walk) for fold in parts]
     tasks = [training(fold, settings, walk.seed) for fold in parts for settings in walk.agents]
     algorithms = [settings.algorithm for settings in walk.agents]
