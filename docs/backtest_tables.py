@@ -7,17 +7,23 @@ from typing import Any
 Document = dict[str, Any]
 
 
-def headline(document: Document, standing: str, more: str = "") -> list[str]:
-    """Every hedger over all months of the walk, lowest risk first; ``more`` ends the heading."""
+def headline(document: Document, standing: str = "", more: str = "") -> list[str]:
+    """Every hedger over all months of the walk, lowest risk first.
+
+    ``standing`` says how the learned ones stand, ``more`` ends the heading.
+    """
     test = document["backtest"]
     evaluation, blocks, walk = test["all"], test["bootstrap"], test["walk_forward"]
     trained = " and ".join(f"{each['name']} ({each['steps']:,} steps)" for each in walk["agents"])
+    made = "rules are tuned on it"
+    if trained:
+        made = f"rules are tuned and {trained} trained on it in simulation"
     kind = walk["folds"][0]["market"]["kind"]
     lines = [
         f"**{test['data']}, walk-forward, {test['months']} months, {test['first']} to "
-        f"{test['last']}** ({evaluation['objective']}), `{document['command']}`. {standing} Every "
-        f"year a {kind} market is estimated on the {walk['window_years']} years before, rules are "
-        f"tuned and {trained} trained on it in simulation, and the year's months are hedged. "
+        f"{test['last']}** ({evaluation['objective']}), `{document['command']}`. "
+        f"{standing + ' ' if standing else ''}Every year a {kind} market is estimated on the "
+        f"{walk['window_years']} years before, {made}, and the year's months are hedged. "
         f"Intervals resample months in blocks of {blocks['mean_block']} on average; p is that of "
         f"a risk not below delta's, adjusted for the {blocks['variants']} hedgers compared with "
         f"it.{more}",

@@ -115,7 +115,11 @@ def backtests() -> str:
     for source, part in test["by_source"].items():
         head = f"The {part['paths']} months marked at: {source}. {standing(part)}"
         lines += [head, "", *table(part), ""]
-    lines += [*periods(test), *estimates(test), "## Trained once", ""]
+    lines += [*periods(test), *estimates(test), "## Other positions", ""]
+    for position in ("put", "straddle"):
+        lines += [f"### A short {position}, rules only", ""]
+        lines += headline(load(f"walk-forward-{position}"))
+    lines += ["## Trained once", ""]
     test = once["backtest"]
     title = f"{test['data']}, {test['months']} months, {test['first']} to {test['last']}"
     lines += section(title, test["all"], once["command"])

@@ -21,6 +21,11 @@ from deephedge.experiments.reproductions import paper_names
 RESULTS = Path(__file__).resolve().parent / "results"
 COMMAND = Path(sys.executable).with_name("deephedge")
 
+WALK = (
+    "backtest --walk-forward --set 'market={kind: heston}' --hedger static --hedger delta:every=5 "
+    "--hedger band:width=best --hedger whalley-wilmott --hedger minimum-variance"
+)
+
 # name: (key of the document, command); OUT is a folder that is thrown away afterwards.
 COMMANDS = {
     "short-call": (
@@ -37,11 +42,15 @@ COMMANDS = {
         "backtest --hedger OUT/ppo --hedger band --hedger band:width=0.1 --hedger static "
         "--hedger delta:every=5",
     ),
-    "walk-forward": (
+    "walk-forward": ("backtest", f"{WALK} --agent ppo --agent deep-hedging --steps 1000000"),
+    "walk-forward-put": (
         "backtest",
-        "backtest --walk-forward --set 'market={kind: heston}' --hedger static "
-        "--hedger delta:every=5 --hedger band:width=best --hedger whalley-wilmott "
-        "--hedger minimum-variance --agent ppo --agent deep-hedging --steps 1000000",
+        f"{WALK} --third-fridays --set position.legs.0.claim.kind=put",
+    ),
+    "walk-forward-straddle": (
+        "backtest",
+        f"{WALK} --third-fridays --set 'position.legs=[{{quantity: -1, claim: {{kind: call, "
+        "strike: 100}}, {quantity: -1, claim: {kind: put, strike: 100}}]'",
     ),
 }
 
