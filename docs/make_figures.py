@@ -90,7 +90,9 @@ def standing(evaluation: dict[str, Any]) -> str:
 
 def results() -> str:
     """The README's results."""
-    call, jumps, months = load("short-call"), load("short-call-jumps"), load("backtest")
+    from backtest_tables import headline
+
+    call, jumps = load("short-call"), load("short-call-jumps")
     lines = section(
         f"short-call, {call['evaluation']['paths']:,} paths", call["evaluation"], call["command"]
     )
@@ -99,15 +101,30 @@ def results() -> str:
         jumps["evaluation"],
         jumps["command"],
     )
-    test = months["backtest"]
-    lines += section(
-        f"{test['data']}, {test['months']} months, {test['first']} to {test['last']}",
-        test["all"],
-        months["command"],
-    )
+    walk = load("walk-forward")
+    more = " [By crisis and year](docs/backtest.md)."
+    lines += headline(walk, standing(walk["backtest"]["all"]), more)
+    return "\n".join(lines)
+
+
+def backtests() -> str:
+    """Months of real prices: walked forward, and by a policy that was trained once."""
+    from backtest_tables import estimates, headline, periods
+
+    walk, once = load("walk-forward"), load("backtest")
+    test = walk["backtest"]
+    lines = ["## Walk-forward", "", *headline(walk, standing(test["all"]))]
     for source, part in test["by_source"].items():
         head = f"The {part['paths']} months marked at: {source}. {standing(part)}"
         lines += [head, "", *table(part), ""]
+    lines += [*periods(test), *estimates(test), "## Other positions", ""]
+    for position in ("put", "straddle"):
+        lines += [f"### A short {position}, rules only", ""]
+        lines += headline(load(f"walk-forward-{position}"))
+    lines += ["## Trained once", ""]
+    test = once["backtest"]
+    title = f"{test['data']}, {test['months']} months, {test['first']} to {test['last']}"
+    lines += section(title, test["all"], once["command"])
     return "\n".join(lines)
 
 
@@ -220,6 +237,7 @@ def tables() -> dict[Path, str]:
             *critics,
         ]
     )
+    found[DOCS / "backtest.md"] = backtests()
     found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
     found[DOCS / "transfer.md"] = transfer(load("transfer"))
     found[DOCS / "frontier.md"] = rebalancing(load("rebalancing"))

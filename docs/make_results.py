@@ -9,6 +9,7 @@ Each file of ``docs/results`` holds the command, the versions and what the comma
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,11 @@ from deephedge.experiments.reproductions import paper_names
 
 RESULTS = Path(__file__).resolve().parent / "results"
 COMMAND = Path(sys.executable).with_name("deephedge")
+
+WALK = (
+    "backtest --walk-forward --set 'market={kind: heston}' --hedger static --hedger delta:every=5 "
+    "--hedger band:width=best --hedger whalley-wilmott --hedger minimum-variance"
+)
 
 # name: (key of the document, command); OUT is a folder that is thrown away afterwards.
 COMMANDS = {
@@ -54,6 +60,16 @@ COMMANDS = {
         "explain short-call-jumps --hedger OUT/transfer/short-call-jumps/deep-hedging-seed0",
     ),
     "stress": ("stress", "stress short-call-jumps --hedger band --paths 20000"),
+    "walk-forward": ("backtest", f"{WALK} --agent ppo --agent deep-hedging --steps 1000000"),
+    "walk-forward-put": (
+        "backtest",
+        f"{WALK} --third-fridays --set position.legs.0.claim.kind=put",
+    ),
+    "walk-forward-straddle": (
+        "backtest",
+        f"{WALK} --third-fridays --set 'position.legs=[{{quantity: -1, claim: {{kind: call, "
+        "strike: 100}}, {quantity: -1, claim: {kind: put, strike: 100}}]'",
+    ),
 }
 
 
@@ -72,7 +88,7 @@ def main() -> None:
     try:
         for name in wanted or COMMANDS:
             key, command = COMMANDS[name]
-            words = [str(COMMAND), *command.replace("OUT", out).split(), "--json"]
+            words = [str(COMMAND), *shlex.split(command.replace("OUT", out)), "--json"]
             printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
             document: dict[str, Any] = {
                 "command": f"deephedge {command.replace('OUT', 'runs')}",

@@ -3,7 +3,8 @@
 from .compare import compare
 from .evaluation import Evaluation, HedgerResult, evaluate, example_paths
 from .history.backtest import Backtest, backtest
-from .history.price_history import PriceHistory, contracts, from_file, sp500
+from .history.contracts import contracts
+from .history.price_history import PriceHistory, from_file, sp500
 from .indifference import indifference_price, without_position
 from .runs import load_run, train_run
 

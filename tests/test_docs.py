@@ -51,6 +51,7 @@ def test_the_readmes_tables_are_the_committed_results(root: Path, maker: ModuleT
         *("transfer", "frontier", "explain", "stress"),
         "scenarios",
         "results.md",
+        "backtest.md",
     ],
 )
 def test_the_tables_of_the_pages_are_the_committed_results(folder: str, maker: ModuleType) -> None:

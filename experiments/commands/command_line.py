@@ -19,9 +19,7 @@ from ..catalogue import whole_catalogue
 from ..compare import judge
 from ..evaluation import Report as Evaluating
 from ..evaluation import evaluate
-from ..hedgers import chosen_hedgers, named_hedgers, untuned_baselines
-from ..history.backtest import backtest
-from ..history.price_history import from_file, sp500
+from ..hedgers import chosen_hedgers
 from ..reports.report import write_report
 from ..runs import (
     UnfinishedRun,
@@ -35,6 +33,7 @@ from ..runs import (
     write_json,
 )
 from .advise import advise_
+from .backtest import backtest_
 from .bench import bench_
 from .compare import compare_
 from .explain import explain_
@@ -58,7 +57,7 @@ from .report import report_
 from .reproduce import reproduce_
 from .stress import stress_
 from .sweep import sweep_
-from .terminal import catalogue, drop_output, evaluation_table, loud, progress_bar, say
+from .terminal import catalogue, drop_output, loud, progress_bar, say
 from .trade_offs import trade_offs_
 from .training_options import Base, Imitate, Vary, WorstOf, setting_changes
 from .transfer import transfer_
@@ -70,6 +69,7 @@ app = typer.Typer(
 )
 
 
+app.command("backtest")(backtest_)
 app.command("compare")(compare_)
 app.command("explain")(explain_)
 app.command("stress")(stress_)
@@ -213,40 +213,6 @@ def evaluate_(
         hedgers = chosen_hedgers(hedger, problem, seed)
         evaluation = evaluate(problem, hedgers, paths, seed, counting)
     say_evaluations([evaluation], as_json)
-
-
-@app.command("backtest")
-def backtest_(
-    hedger: Hedgers = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV or Parquet with date, close and, if known, implied_vol; else the S&P 500.",
-        ),
-    ] = None,
-    scenario: Annotated[
-        str, typer.Option(metavar="SCENARIO", help="Position, costs, objective.")
-    ] = "sp500-call",
-    days: Annotated[int, typer.Option(min=2, help="Calendar days of a contract.")] = 30,
-    max_gap: Annotated[int, typer.Option(min=1, help="Calendar days without a price.")] = 7,
-    sets: Settings = None,
-    plugin: Plugin = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
-    problem = named_scenario(scenario, sets)
-    hedgers = named_hedgers(hedger, problem) if hedger else untuned_baselines(problem)
-    history = sp500() if data is None else from_file(data, max_gap)
-    result = backtest(problem, hedgers, history, days)
-    if as_json:
-        say_json(result.document())
-        return
-    first, last = result.starts[0], result.starts[-1]
-    title = f"{result.history}: {len(result.starts)} months from {first} to {last}, {problem.name}"
-    say(evaluation_table(result.all, title))
-    for source, part in result.by_source.items():
-        say(evaluation_table(part, f"{part.paths} months marked at: {source}"))
 
 
 def main() -> NoReturn:

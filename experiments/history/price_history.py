@@ -1,9 +1,8 @@
-"""Real prices: daily closes, each marked at a vol known on its day, cut into monthly contracts."""
+"""Real prices: daily closes, each marked at a vol known on its day."""
 
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from numpy.typing import NDArray
 WINDOW = 21  # log returns in the trailing estimate: a month of trading days
 MINIMUM = 10  # log returns a day needs behind it before the trailing estimate is used
 TRADING_DAYS = 252  # trading days in a year, for the trailing estimate
-DAYS_IN_YEAR = 365  # calendar days in a year, for the times of a contract
-SCALE = 100.0  # spot at the start of every contract
 FEWEST_STEPS = 2  # trading steps a contract must have
 FEWEST_DAYS = FEWEST_STEPS + 1  # days a history must have: one contract of the fewest steps
 HIGHEST_QUOTE = 5.0  # an implied vol above 500 % is taken for one written in percent
@@ -64,36 +61,6 @@ class PriceHistory:
             for row in np.flatnonzero(~(np.isfinite(values) & (values > 0)))[:1]:
                 where = f"{self.name}, day {row} ({self.dates[row]})"
                 raise ValueError(f"{where}: {column} {values[row]} is not a finite number above 0")
-
-
-@dataclass(frozen=True, eq=False)
-class Contract:
-    """The T trading steps of a history that one option lives on, rescaled.
-
-    Attributes:
-        start: row of the history at which the option is sold.
-        end: row of the history at which it expires, T rows later.
-        dates: trading days, shape [T+1].
-        times: years since the start, calendar days / 365, shape [T+1].
-        spot: close in units worth 100 at the start, shape [T+1], so that a risk aversion per unit
-            of money means the same at any level of prices.
-        vol: vol per sqrt(year) known at each day's close, shape [T+1].
-        vol_source: source of the vol at the start; that of later days may differ, as it does in
-            the one contract that is alive when the VIX begins.
-    """
-
-    start: int
-    end: int
-    dates: Dates
-    times: Floats
-    spot: Floats
-    vol: Floats
-    vol_source: str
-
-    @property
-    def steps(self) -> int:
-        """Trading steps T from the start to expiry."""
-        return self.end - self.start
 
 
 def sp500() -> PriceHistory:
@@ -175,72 +142,6 @@ def trailing_vol(close: Floats) -> Floats:
     returns = np.minimum(np.arange(len(close)), WINDOW)  # how many there are behind each day
     vol = np.sqrt(TRADING_DAYS * sums / np.maximum(returns, 1))
     return np.where(returns >= MINIMUM, vol, np.nan)
-
-
-def contracts(history: PriceHistory, days: int = 30) -> list[Contract]:
-    """Cut a history into complete contracts that do not overlap, one after the other.
-
-    A contract starts at a trading day and expires at the last one within ``days`` calendar days;
-    the next one starts at the first trading day that is ``days`` or more after it (if each started
-    at the expiry before, all would soon run from Friday to Friday, 28 days). It is complete when
-    the history reaches ``days`` calendar days past its start.
-
-    Args:
-        history: the closes and vols.
-        days: the most calendar days from start to expiry.
-
-    Raises:
-        ValueError: ``days`` is below 2, a contract would have fewer than 2 steps, or the history is
-            too short for one contract.
-
-    Evidence: tests/experiments/history/test_price_history.py, on the S&P 500 and on any calendar.
-    """
-    if days < FEWEST_STEPS:
-        raise ValueError(f"days is {days}; a contract of 2 steps needs at least {FEWEST_STEPS}")
-    cut: list[Contract] = []
-    start = 0
-    while history.dates[start] + days <= history.dates[-1]:
-        end = int(np.searchsorted(history.dates, history.dates[start] + days, side="right")) - 1
-        if end - start < FEWEST_STEPS:
-            raise ValueError(
-                f"{history.name}: the contract that starts on {history.dates[start]} has "
-                f"{end - start} trading step(s) within {days} days and must have at least "
-                f"{FEWEST_STEPS}: ask for more days or fill the gap in the data"
-            )
-        cut.append(_contract(history, start, end))
-        start = int(np.searchsorted(history.dates, history.dates[start] + days))
-    if not cut:
-        raise ValueError(
-            f"{history.name}: {history.dates[0]} to {history.dates[-1]} is too short for one "
-            f"contract of {days} days: give a longer history or ask for fewer days"
-        )
-    return cut
-
-
-def by_steps(cut: Sequence[Contract]) -> dict[int, list[Contract]]:
-    """Contracts by their number of trading steps T, so that each group stacks to [T+1, N].
-
-    Groups come with T increasing; inside a group the order stays.
-    """
-    groups: defaultdict[int, list[Contract]] = defaultdict(list)
-    for contract in sorted(cut, key=lambda contract: contract.steps):
-        groups[contract.steps].append(contract)
-    return dict(groups)
-
-
-def _contract(history: PriceHistory, start: int, end: int) -> Contract:
-    """Rows start to end of the history as a contract; its arrays are its own."""
-    rows = slice(start, end + 1)
-    dates, close = history.dates[rows].copy(), history.close[rows]
-    return Contract(
-        start=start,
-        end=end,
-        dates=dates,
-        times=(dates - dates[0]).astype(np.float64) / DAYS_IN_YEAR,
-        spot=SCALE * (close / close[0]),  # in this order spot[0] is 100 to the last bit
-        vol=history.vol[rows].copy(),
-        vol_source=str(history.vol_source[start]),
-    )
 
 
 def _marked(name: str, dates: Dates, close: Floats, quoted: Floats, source: str) -> PriceHistory:

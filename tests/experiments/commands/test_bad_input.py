@@ -132,6 +132,7 @@ BAD = [
     (["backtest", "--data", "broken.yaml"], "must end in .csv or .parquet"),
     (["backtest", "--scenario", "short-call"], "is marked at a vol of its own"),
     (["backtest", "--days", "1"], "'--days'"),
+    (["backtest", "--agent", "ppo", "--steps", "9"], "--agent and --steps without --walk-forward"),
     (["--plugin", "missing.py", "list"], "--plugin missing.py: give a Python file"),
     (["list", "--plugin", "broken.py"], "--plugin broken.py: SyntaxError"),
     (["list", "--plugin", "failing.py"], "--plugin failing.py: ZeroDivisionError: division by"),

@@ -61,7 +61,7 @@ def test_the_commands_are_those_that_work() -> None:
         ("train", "--agent --seed --steps --out --set --json"),
         ("evaluate", "--hedger --paths --seed --set --json"),
         ("compare", "--agent --seeds --seed --steps --out --set --json"),
-        ("backtest", "--data --hedger --set --json"),
+        ("backtest", "--data --hedger --walk-forward --agent --seed --out --set --json"),
         ("report", "--out --paths --seed --json"),
     ],
 )
@@ -247,7 +247,7 @@ def test_backtest(deephedge: Deephedge, tmp_path: Path, finished_run: Path) -> N
     data = prices(tmp_path / "mine.csv")
     hedgers = ["--hedger", str(finished_run), "--hedger", "static"]
     ran = good(deephedge("backtest", "--data", data, *hedgers, "--json"))
-    assert set(ran.json) == {"data", "first", "last", "months", "all", "by_source"}
+    assert {"data", "first", "last", "months", "all", "by_source", "bootstrap"} < set(ran.json)
     assert ran.json["data"] == "mine.csv" and ran.json["months"] == 18
     assert names(ran.json["all"]) == ["none", "delta", "finished", "static"]
     assert ran.err == ""
@@ -259,12 +259,38 @@ def test_backtest(deephedge: Deephedge, tmp_path: Path, finished_run: Path) -> N
 
 def test_backtest_on_the_sp500(deephedge: Deephedge) -> None:
     ran = good(deephedge("backtest", "--hedger", "band"))
-    titles = [part.splitlines()[0] for part in ran.out.split("\n\n") if " months " in part]
+    titles = [
+        *(part.splitlines()[0] for part in ran.out.split("\n\n") if "months from" in part),
+        *(part.splitlines()[0] for part in ran.out.split("\n\n") if "months marked at" in part),
+    ]
     assert titles == [
         "S&P 500: 239 months from 1999-01-19 to 2018-11-05, sp500-call",
         "180 months marked at: trailing",
         "59 months marked at: vix",
     ]
+
+
+def test_walking_forward(deephedge: Deephedge, tmp_path: Path) -> None:
+    """Estimates, tunes, trains and tests; a second call with the same --out trains nothing."""
+    data = prices(tmp_path / "mine.csv", days=900)
+    options = ["--data", data, "--days", "14", "--walk-forward", "--window", "2", "--agent", "ppo"]
+    options += ["--steps", "2000", "--hedger", "whalley-wilmott", "--out", "w", "--json"]
+    ran = good(deephedge("backtest", *options))
+    assert names(ran.json["all"]) == ["none", "delta", "whalley-wilmott", "ppo"]
+    walk = ran.json["walk_forward"]
+    assert walk["window_years"] == 2 and walk["agents"] == [{"name": "ppo", "steps": 2000}]
+    assert [fold["first"] for fold in walk["folds"]] == ["2003-01-02", "2004-01-03"]
+    assert sum(fold["months"] for fold in walk["folds"]) == ran.json["months"]
+    assert {path.name for path in Path("w").iterdir()} == {
+        *("2003-01-02", "2004-01-03", "walk-forward.json", "backtest.json")
+    }
+    before = [path.stat().st_mtime_ns for path in sorted(Path("w").glob("*/*/policy/*"))]
+    assert good(deephedge("backtest", *options)).json == ran.json
+    assert before == [path.stat().st_mtime_ns for path in sorted(Path("w").glob("*/*/policy/*"))]
+    refused = deephedge("backtest", "--walk-forward", "--data", data, "--window", "4")
+    assert refused.code == 2 and "has no month after a window of 4 years" in refused.err
+    table = good(deephedge("backtest", *options[:-1])).out
+    assert "p adjusted" in table and "risk by year" in table
 
 
 # Kinds of one's own

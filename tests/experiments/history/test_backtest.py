@@ -21,12 +21,8 @@ from deephedge.envs import Hedger, Known, Scenario, load_scenario, rollout
 from deephedge.envs.objectives import Entropic
 from deephedge.experiments import Evaluation, backtest, load_run, sp500, train_run
 from deephedge.experiments.history.backtest import LEAST_MONTHS, month_episodes
-from deephedge.experiments.history.price_history import (
-    PriceHistory,
-    by_steps,
-    contracts,
-    from_file,
-)
+from deephedge.experiments.history.contracts import by_steps, contracts
+from deephedge.experiments.history.price_history import PriceHistory, from_file
 from deephedge.experiments.statistics import risk
 
 FIRST = 10  # days of a file that are left out, for their past is too short to mark them
@@ -199,6 +195,57 @@ def test_the_level_of_prices_does_not_matter(problem: Scenario) -> None:
         assert np.allclose(one.pnl, other.pnl, rtol=0, atol=1e-9)
 
 
+LEGS = {
+    "put": "[{quantity: -1, claim: {kind: put, strike: 95}}]",
+    "call": "[{quantity: -1, claim: {kind: call, strike: 105}}]",
+    "straddle": "[{quantity: -1, claim: {kind: call, strike: 100}}, "
+    "{quantity: -1, claim: {kind: put, strike: 100}}]",
+}
+
+
+@pytest.mark.parametrize("position", LEGS)
+def test_positions_and_moneyness_are_the_scenarios(position: str) -> None:
+    """Premium less payoff by hand: a short put, a short call and a short straddle."""
+    history = made_up()
+    scenario = load_scenario("sp500-call", {"position.legs": LEGS[position]})
+    result = backtest(scenario, [StaticHedge()], history)
+    pnl = result.all.result("none").pnl
+    for month, made in zip(contracts(history), pnl, strict=True):
+        years = month.times[-1]
+        end = month.spot[-1]
+        deviation = month.vol[0] * math.sqrt(years)
+        due = 0.0
+        for leg in scenario.position.legs:
+            strike: float = leg.claim.strike  # type: ignore[attr-defined]
+            d = math.log(100 / strike) / deviation + deviation / 2
+            call = 100 * special.ndtr(d) - strike * special.ndtr(d - deviation)
+            is_call = getattr(leg.claim, "kind") == "call"  # noqa: B009
+            due += call if is_call else call + strike - 100
+            due -= max(end - strike if is_call else strike - end, 0)
+        assert made == pytest.approx(due, abs=1e-9)
+    delta, unhedged = result.all.result("delta"), result.all.result("none")
+    assert delta.std.value < 0.6 * unhedged.std.value
+
+
+FRICTIONS = {"execution.slippage": "0.001"}
+
+
+def test_frictions_follow_from_the_seed_and_the_months_first_day() -> None:
+    """Another seed is another draw; what other months there are changes no month's."""
+    scenario = load_scenario("sp500-call", FRICTIONS)
+    history = made_up(500)
+    shorter = replace(
+        history,
+        **{name: getattr(history, name)[:400] for name in ("dates", "close", "vol", "vol_source")},
+    )
+    one, same, other = (
+        backtest(scenario, [], h, seed=seed).all.result("delta").pnl
+        for h, seed in ((history, 3), (shorter, 3), (history, 4))
+    )
+    assert np.array_equal(one[: len(same)], same)
+    assert (one != other).all()
+
+
 class Constant:
     """Holds a number of the underlying."""
 
@@ -253,7 +300,16 @@ def test_the_document(problem: Scenario) -> None:
     history = with_sources(made_up(), 380)
     result = backtest(problem, [StaticHedge()], history)
     document = json.loads(json.dumps(result.document(), allow_nan=False))
-    assert set(document) == {"data", "first", "last", "months", "all", "by_source"}
+    assert set(document) == {
+        *("data", "first", "last", "months", "all", "by_source"),
+        *("bootstrap", "by_year", "by_crisis", "walk_forward"),
+    }
+    assert document["walk_forward"] is None and document["by_crisis"] == []
+    static = document["bootstrap"]["hedgers"]["static"]
+    assert static["risk"] == result.all.result("static").risk.value
+    assert static["difference"] == result.all.result("static").versus_delta.value  # type: ignore[union-attr]
+    assert [year["name"] for year in document["by_year"]] == ["2001", "2002", "2003"]
+    assert sum(year["months"] for year in document["by_year"]) == len(result.starts)
     assert document["data"] == "made up"
     assert document["months"] == document["all"]["paths"] == len(result.starts)
     assert document["first"] == "2001-01-02" and document["last"] == str(result.starts[-1])
