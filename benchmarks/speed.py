@@ -147,7 +147,7 @@ def measure(peer_python: str | None, with_peer: bool) -> tuple[float, list[Figur
     """The yardstick's seconds, all figures, and a note on the peer."""
     before, scenario = yardstick(), load_scenario("short-call")
     vector, single = vector_environment(scenario, ENVIRONMENTS), single_environment(scenario, 6000)
-    ppo = learning(scenario, "ppo", None)[1]
+    ppo = learning(scenario, "ppo", None)
     rates = {
         f"vector environment, {ENVIRONMENTS:,} paths": (rate(200, vector), "10 M", "30 M"),
         "single environment": (rate(40, single), "100 k", "200 k"),

@@ -36,7 +36,7 @@ def _told(found: dict[str, Any]) -> str:
             f"{each['rate']:,.0f} {each['unit']}/s",
             f"{each['low']:,.0f} to {each['high']:,.0f}",
             each["repeats"],
-            "" if each["ratio"] is None else f"{each['ratio']:.2%} of {each['bound']}",
+            "" if each["ratio"] is None else f"{each['ratio']:.3g} of {each['bound']}",
         ]
         for each in found["figures"]
     ]

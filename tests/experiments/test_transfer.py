@@ -19,6 +19,7 @@ from deephedge.envs import Scenario, View, load_scenario, mark, rollout
 from deephedge.envs.episodes import market_paths
 from deephedge.envs.tape import Tape
 from deephedge.experiments import evaluate, load_run, statistics
+from deephedge.experiments.executor import executor_of
 from deephedge.experiments.from_home import FromHome, HomeView, at_home
 from deephedge.experiments.reports.transfer_figure import transfer_figure
 from deephedge.experiments.scenario_grid import over
@@ -243,6 +244,16 @@ def test_policies_are_trained_on_each_scenario_once_and_judged_by_seed(
     assert transfer(scenarios, ["delta"], {"ppo": tiny()}, **arguments).document() == found
     with pytest.raises(ValueError, match="another"):
         transfer(scenarios, ["delta"], {"ppo": tiny()}, **(arguments | {"paths": 500}))
+
+
+@pytest.mark.slow
+def test_columns_are_the_same_from_two_processes(brief: Callable[..., Scenario]) -> None:
+    scenarios = over(brief(), [VOLS])
+    here, there = (
+        transfer(scenarios, ["delta", "optimal"], paths=600, executor=executor_of(kind, 2))
+        for kind in ("serial", "processes")
+    )
+    assert here.document() == there.document()
 
 
 def test_at_the_command_line(tmp_path: Path, deephedge: Callable[..., Any]) -> None:
