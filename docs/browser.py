@@ -18,7 +18,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0  # seconds
-# Chromium reads its orders from file 3 and answers in file 4, messages end with a zero byte.
+# Chromium reads its orders from file 3 and answers in file 4, messages end with a zero byte. Not
+# sh: dash knows no file above 9.
 WITH_PIPES = 'exec "$0" "$@" 3<&{0} 4>&{1}'
 
 
@@ -151,7 +152,7 @@ def chromium(executable: str) -> Iterator[Page]:
     answers, write_answers = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
-            *("sh", "-c", WITH_PIPES.format(read_orders, write_answers), executable),
+            *("bash", "-c", WITH_PIPES.format(read_orders, write_answers), executable),
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--hide-scrollbars", "--no-first-run", "--remote-debugging-pipe"),
             *("--disable-background-networking", "--disable-component-update"),

@@ -21,11 +21,12 @@ from deephedge.experiments.reports.report import RecordedSection, write_report
 
 LARGEST = 5_000_000  # bytes
 # Texts of the page and its figures beyond an edge of the window, but for those that scroll.
-CUT_OFF = """[...document.querySelectorAll('svg text, h1, h2, p, dd, li, figcaption')]
+CUT_OFF = """(right => [...document.querySelectorAll('svg text, h1, h2, p, dd, li, figcaption')]
   .filter((e) => !e.closest('.scroll, pre, details') && e.textContent.trim())
   .map((e) => [e.textContent.trim().slice(0, 40), e.getBoundingClientRect()])
-  .filter(([_, box]) => box.width && (box.left < -1 || box.right > innerWidth + 1))
-  .map(([text, box]) => `${text}: ${Math.round(box.left)} to ${Math.round(box.right)}`)"""
+  .filter(([_, box]) => box.width && (box.left < -1 || box.right > right))
+  .map(([text, box]) => `${text}: ${Math.round(box.left)} to ${Math.round(box.right)}`)
+)(document.documentElement.clientWidth + 1)"""
 
 
 @pytest.fixture(scope="module")
