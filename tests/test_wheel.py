@@ -59,7 +59,7 @@ EXTRAS = {
         "mypy --version",
         "lint-imports --help",
     ],
-    "docs": ["mkdocs build --strict --quiet --config-file ROOT/mkdocs.yml --site-dir $PWD/site"],
+    "docs": ["mkdocs build --strict --config-file ROOT/mkdocs.yml --site-dir $PWD/site"],
     "export": [
         TRAIN,
         "deephedge export run --to exported --format onnx",
