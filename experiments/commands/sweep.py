@@ -30,6 +30,24 @@ TRIALS = 40  # where neither a number nor a time is given
 SHOWN = 10
 
 
+Batch = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Trials chosen at once, from what those before came to. It is part of the result; the "
+        "number of workers is not.",
+    ),
+]
+FinalSeeds = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Trainings of the best settings with seeds that no trial had, judged on fresh paths "
+        "beside those to begin with.",
+    ),
+]
+
+
 def sweep_(
     scenario: Annotated[
         list[str], typer.Argument(metavar="SCENARIO...", help="Presets or YAML files.")
@@ -42,26 +60,12 @@ def sweep_(
         typer.Option(min=1, help=f"In all, with those of earlier calls; {TRIALS} by default."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="After which no further trial begins.")
+        float | None, typer.Option(min=1, help="After which no further batch begins.")
     ] = None,
     seed: Seed = 0,
     steps: Steps = None,
-    batch: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Trials chosen at once, from what those before came to. It is part of the "
-            "result; the number of workers is not.",
-        ),
-    ] = BATCH,
-    final_seeds: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Trainings of the best settings with seeds that no trial had, judged on "
-            "fresh paths beside those to begin with.",
-        ),
-    ] = 0,
+    batch: Batch = BATCH,
+    final_seeds: FinalSeeds = 0,
     paths: Annotated[int, typer.Option(min=2, help="Fresh paths of --final-seeds.")] = 100_000,
     workers: Workers = None,
     ray: RayAddress = None,
@@ -80,31 +84,15 @@ def sweep_(
     folder = out or free_folder(Path("runs") / name)
     if trials is None and seconds is None:
         trials = TRIALS
+    limits: dict[str, Any] = {"trials": trials, "seconds": seconds, "seed": seed, "batch": batch}
     with task_bar(name, trials) as watch:
-        found = sweep(
-            problems,
-            settings,
-            folder,
-            trials=trials,
-            seconds=seconds,
-            seed=seed,
-            batch=batch,
-            executor=executor,
-            watch=watch,
-        )
+        found = sweep(problems, settings, folder, **limits, executor=executor, watch=watch)
     final: list[Evaluation] = []
     if final_seeds:
+        fresh = {"seed": seed, "seeds": final_seeds, "paths": paths}
         with task_bar(f"{name}: final", None) as watch:
             final = final_figure(
-                problems,
-                settings,
-                found,
-                folder,
-                seed=seed,
-                seeds=final_seeds,
-                paths=paths,
-                executor=executor,
-                watch=watch,
+                problems, settings, found, folder, **fresh, executor=executor, watch=watch
             )
     if as_json:
         say_json(_document(found, [problem.name for problem in problems], seed, final))

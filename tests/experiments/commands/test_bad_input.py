@@ -126,6 +126,8 @@ BAD = [
     (["compare", "short-call", "--agent", "a2c", "--agent", "a2c", "--out", "new/c"], "twice"),
     (["compare", "short-call", "--seeds", "0", "--out", "new/c"], "'--seeds'"),
     (["compare", "short-call", "--out", "run"], "run exists"),
+    (["compare", "short-call", "--workers", "0"], "'--workers'"),
+    (["compare", "short-call", "--ray", "a:1", "--workers", "2"], "--workers 2 beside --ray a:1"),
     (["backtest", "--data", "nan.csv"], "nan.csv, line 42 (2001-02-27): close 'nan' is not a"),
     (["backtest", "--data", "negative.csv"], "close '-1' is not a finite number above 0"),
     (["backtest", "--data", "missing.csv"], "missing.csv: there is no such file"),

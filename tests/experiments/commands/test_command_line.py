@@ -60,7 +60,7 @@ def test_the_commands_are_those_that_work() -> None:
         ("show", "--set --json"),
         ("train", "--agent --seed --steps --out --set --json"),
         ("evaluate", "--hedger --paths --seed --set --json"),
-        ("compare", "--agent --seeds --seed --steps --out --set --json"),
+        ("compare", "--agent --seeds --seed --steps --out --workers --ray --set --json"),
         ("backtest", "--data --hedger --walk-forward --agent --seed --out --set --json"),
         ("report", "--out --paths --seed --json"),
     ],
