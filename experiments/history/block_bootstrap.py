@@ -229,9 +229,10 @@ def stepwise(scores: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """
     count = len(noise)
     single = (1 + (noise >= scores).sum(axis=0)) / (count + 1)
+    # What was observed is one of the B + 1 that every p-value is taken among.
     ordered = np.sort(noise, axis=0)
     below = [np.searchsorted(ordered[:, k], noise[:, k]) for k in range(len(scores))]
-    resampled = 1 - np.stack(below, axis=1) / count
+    resampled = (count - np.stack(below, axis=1) + (scores >= noise)) / (count + 1)
     order = np.argsort(single, kind="stable")
     # The smallest among each and all that come after it in the order.
     rest = np.minimum.accumulate(resampled[:, order[::-1]], axis=1)[:, ::-1]

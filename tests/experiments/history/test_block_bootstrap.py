@@ -86,7 +86,8 @@ def test_stepwise_against_the_definition() -> None:
     single, adjusted = stepwise(scores, noise)
     for k in range(4):
         assert single[k] == pytest.approx((1 + sum(noise[:, k] >= scores[k])) / 201, abs=1e-12)
-    resampled = [[np.mean(noise[:, k] >= row[k]) for k in range(4)] for row in noise]
+    everything = np.concatenate([scores[None], noise])
+    resampled = [[np.mean(everything[:, k] >= row[k]) for k in range(4)] for row in noise]
     left, before = set(range(4)), 0.0
     for k in sorted(left, key=lambda k: single[k]):
         beaten = sum(min(row[j] for j in left) <= single[k] for row in resampled)
@@ -96,6 +97,10 @@ def test_stepwise_against_the_definition() -> None:
     assert (adjusted >= single).all()
     alone = stepwise(scores[:1], noise[:, :1])
     assert alone[0] == alone[1]  # one variant needs no deflation
+    # Of eight, one that beats all resamples does so as easily as the best of eight would.
+    many = np.array([9.0, *np.zeros(7)])
+    floor = stepwise(many, rng.standard_normal((200, 8)))
+    assert floor[0][0] == 1 / 201 and floor[1][0] >= 6 / 201
 
 
 def test_a_wild_variant_does_not_hide_a_good_one() -> None:
@@ -135,10 +140,10 @@ def test_noise_is_seldom_taken_for_skill_however_many_are_tried() -> None:
 @pytest.mark.parametrize("variants", [1, 8])
 def test_false_positives_at_the_level(variants: int) -> None:
     """Through the objective, as a backtest does it: at most 5 % and not far below."""
-    rng, repeats = np.random.default_rng(6), 400
+    rng, repeats = np.random.default_rng(6), 250
     hits = 0
     for k in range(repeats):
-        found = block_bootstrap(OBJECTIVE, noise_alone(rng, 200, variants), seed=k, resamples=400)
+        found = block_bootstrap(OBJECTIVE, noise_alone(rng, 200, variants), seed=k, resamples=300)
         hits += min(e.adjusted for e in found.hedgers.values() if e.adjusted is not None) <= 0.05
     error = np.sqrt(0.05 * 0.95 / repeats)
     assert 0.05 - 3.5 * error < hits / repeats < 0.05 + 3.5 * error
@@ -148,14 +153,14 @@ def test_false_positives_at_the_level(variants: int) -> None:
 @pytest.mark.parametrize("rho", [0.0, 0.4])
 def test_coverage_on_months_that_depend_on_the_one_before(rho: float) -> None:
     """Of a mean-variance risk over 200 months: 90 to 96 %; few months make it a little short."""
-    rng, repeats = np.random.default_rng(7), 600
+    rng, repeats = np.random.default_rng(7), 400
     true = OBJECTIVE.aversion / 2
     covered = 0
     for k in range(repeats):
         losses = {"delta": autoregressive(rng, 200, rho), "none": np.zeros(200)}
-        found = block_bootstrap(OBJECTIVE, losses, seed=k, resamples=400).hedgers["delta"]
+        found = block_bootstrap(OBJECTIVE, losses, seed=k, resamples=300).hedgers["delta"]
         covered += found.interval[0] < true < found.interval[1]
-    assert 0.90 < covered / repeats < 0.97
+    assert 0.90 < covered / repeats < 0.98
 
 
 def test_tails_too() -> None:
