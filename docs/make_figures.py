@@ -213,6 +213,7 @@ def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
     from agent_tables import agent_gaps, conditioned, risk_critics, robust, sweeps
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
+    from coverage_table import coverage_table
     from reproduction_tables import reproductions
     from site_tables import presets, published
     from strategy_tables import strategy
@@ -238,6 +239,7 @@ def tables() -> dict[Path, str]:
         ]
     )
     found[DOCS / "backtest.md"] = backtests()
+    found[DOCS / "statistics.md"] = coverage_table(load("coverage"))
     found[DOCS / "sweep.md"] = sweeps(load("sweeps"))
     found[DOCS / "transfer.md"] = transfer(load("transfer"))
     found[DOCS / "frontier.md"] = rebalancing(load("rebalancing"))

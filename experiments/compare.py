@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ..agents import AgentSettings, Trained
 from ..agents.policy_figure import policy_map
 from ..baselines import DeltaHedge, OptimalHedge, baseline_kinds, known_optimum
 from ..envs import Hedger, Scenario, dump_scenario
+from .across_seeds import across_seeds
 from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
 from .executor import Executor, Report, Serial, Task, Watch
@@ -18,9 +21,11 @@ from .hedgers import standard_baselines
 from .questions import continued
 from .reports.report import Section, write_report
 from .runs import check_run, command, complete_run, finished_run, folder_name, write_json
+from .seed_tables import write_tables
 
 MAPPED = 4  # learned policies drawn in a report, at most
 QUESTION = "compare.json"
+OF_SEED = re.compile(r"-seed\d+$")
 
 
 def compare(
@@ -37,7 +42,8 @@ def compare(
 ) -> list[Evaluation]:
     """Train every agent with every seed on every scenario and report them beside the baselines.
 
-    Writes a run directory per training, ``evaluation.json`` and ``report.html`` under ``folder``.
+    Writes a run directory per training, ``evaluation.json``, ``report.html`` and, as ``table.md``,
+    ``table.csv`` and ``table.tex``, the agents over their seeds under ``folder``.
     Whatever ends the work, each training is kept as far as it came; called again with the same
     arguments it goes on, and comes to the same, bit for bit (tests/experiments/test_compare.py).
 
@@ -82,6 +88,8 @@ def compare(
         sections: list[Section] = executor.run(judged, watch)
         evaluations = [section.evaluation for section in sections]
         write_json(folder / "evaluation.json", [e.document() for e in evaluations])
+        if agents:
+            write_tables(folder, evaluations)
         title = " and ".join(scenario.name for scenario in scenarios)
         write_report(folder / "report.html", title, sections, command())
     return evaluations
@@ -142,6 +150,14 @@ def _judge_runs(
     )
 
 
+def _policies(trained: Sequence[Trained]) -> dict[str, list[str]]:
+    """The names of each agent's policies: of several seeds ``<agent>-seed<seed>``."""
+    names: dict[str, list[str]] = {}
+    for each in trained:
+        names.setdefault(OF_SEED.sub("", each.hedger.name), []).append(each.hedger.name)
+    return names
+
+
 def judge(
     scenario: Scenario,
     trained: Sequence[Trained],
@@ -159,6 +175,8 @@ def judge(
     evaluation = evaluate(scenario, hedgers, paths, seed, progress)
     best = [] if known_optimum(scenario) is None else [OptimalHedge()]
     shown: list[Hedger] = [DeltaHedge(), *best, *learned[:2]]
+    if trained:
+        evaluation = replace(evaluation, across=across_seeds(evaluation, _policies(trained)))
     notes = []
     if evaluation.tuned:
         notes.append(

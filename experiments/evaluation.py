@@ -20,6 +20,7 @@ from ..envs.shortfall import Shortfall
 from ..envs.stream import Role, generator_of, stream_of
 from ..envs.tape import Tape
 from . import statistics
+from .seed_statistics import AcrossSeeds
 from .statistics import Estimate
 
 BLOCK = 16_384  # paths; fixed, so that a result does not depend on how the work is cut
@@ -66,7 +67,7 @@ class HedgerResult:
     breach: Estimate | None
     effectiveness: Estimate | None
     versus_delta: Estimate | None
-    gap_closed: float | None
+    gap_closed: Estimate | None
     pnl: NDArray[np.float64]
     below_floor: Estimate | None = None
     shortfall: Estimate | None = None
@@ -77,12 +78,11 @@ class HedgerResult:
         intervals = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in ("name", "risk", "versus_delta", "pnl", "gap_closed"):
+            if field.name in ("name", "risk", "versus_delta", "pnl"):
                 continue
             result[field.name] = None if value is None else value.value
             intervals[field.name] = None if value is None else [value.low, value.high]
         versus = self.versus_delta
-        result["gap_closed"] = self.gap_closed
         result["versus_delta"] = None if versus is None else _interval("difference", versus)
         result["intervals"] = intervals
         result["warning"] = self.risk.warning
@@ -102,6 +102,7 @@ class Evaluation:
         paths, seed: how many paths, of which seed.
         hedgers: their figures.
         tuned: the names of those with an option that was chosen on other paths.
+        across: the agents over their training seeds, where policies were trained for it.
     """
 
     scenario: Scenario
@@ -109,9 +110,11 @@ class Evaluation:
     seed: int
     hedgers: tuple[HedgerResult, ...]
     tuned: tuple[str, ...] = ()
+    across: AcrossSeeds | None = None
 
     def document(self) -> dict[str, Any]:
         """As plain data, for ``--json`` and ``evaluation.json``."""
+        across = {} if self.across is None else {"across_seeds": self.across.document()}
         return {
             "scenario": self.scenario.name,
             "paths": self.paths,
@@ -119,6 +122,7 @@ class Evaluation:
             "objective": self.scenario.objective.label,
             "hedgers": [hedger.document() for hedger in self.hedgers],
             "tuned": list(self.tuned),
+            **across,
         }
 
     def result(self, name: str) -> HedgerResult:
@@ -257,7 +261,7 @@ def summarise(
     by_name = {hedger.name: sample for hedger, sample in zip(hedgers, samples, strict=True)}
     unhedged, delta = by_name["none"]["pnl"], by_name["delta"]["pnl"]
     objective = scenario.objective
-    room = _room(scenario, by_name)
+    best = by_name.get(OptimalHedge().name) if known_optimum(scenario) is not None else None
     results = []
     for name, sample in by_name.items():
         pnl, losses = sample["pnl"], -sample["pnl"]
@@ -278,7 +282,9 @@ def summarise(
                 effectiveness=statistics.effectiveness(pnl, unhedged),
                 versus_delta=versus,
                 gap_closed=(
-                    (objective.risk(-delta) - objective.risk(losses)) / room if room > 0 else None
+                    None
+                    if best is None
+                    else statistics.gap_closed(objective, losses, -delta, -best["pnl"])
                 ),
                 pnl=pnl,
                 **_floor(objective, losses),
@@ -295,15 +301,6 @@ def _floor(objective: Objective, losses: NDArray[np.float64]) -> dict[str, Estim
         "below_floor": statistics.proportion(losses > objective.threshold),
         "shortfall": statistics.mean(objective.beyond(losses, NUMPY)),
     }
-
-
-def _room(scenario: Scenario, by_name: dict[str, Samples]) -> float:
-    """Delta's risk less the optimum's; 0 where none is proven, or the paths do not tell them."""
-    best = by_name.get(OptimalHedge().name)
-    if best is None or known_optimum(scenario) is None:
-        return 0.0
-    versus = statistics.difference(scenario.objective, -by_name["delta"]["pnl"], -best["pnl"])
-    return versus.value if versus.low is None or versus.low > 0 else 0.0
 
 
 @dataclass(frozen=True)

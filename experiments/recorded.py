@@ -134,7 +134,7 @@ def _hedger(document: Mapping[str, Any]) -> HedgerResult:
             if versus is None
             else _estimate(versus["difference"], (versus["low"], versus["high"]))
         ),
-        gap_closed=None if gap is None else _number(gap),
+        gap_closed=None if gap is None else _estimate(gap, intervals.get("gap_closed")),
         pnl=np.empty(0),
         **{"breach": None, "effectiveness": None, **figures},
     )

@@ -13,6 +13,8 @@ from ..envs.objectives import Objective, VaR
 from ..envs.sample import Losses, centred, checked, rank
 
 CONFIDENCE = 0.95
+ROUNDS, SETTLED = 200, 1e-9  # of the search for an end of a ratio's interval
+FURTHEST = 1e9  # from the ratio: an end beyond it is none
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,18 @@ def difference(objective: Objective, losses: Losses, reference: Losses) -> Estim
     _same_paths(losses, reference)
     value = objective.risk(losses) - objective.risk(reference)
     influence = objective.influence(losses) - objective.influence(reference)
-    return _estimate(value, influence, objective.caution(losses) or objective.caution(reference))
+    warning = objective.caution(losses) or objective.caution(reference)
+    freedom = None
+    if isinstance(objective, VaR):  # the slope in its influence comes from so many losses
+        freedom = 2.0 * math.sqrt(len(losses) * objective.level * (1.0 - objective.level))
+    return _estimate(value, influence, warning, freedom)
 
 
 def ratio(objective: Objective, losses: Losses, reference: Losses) -> Estimate:
     """The risk of losses [N] over that of the reference [N], hedged on the same paths.
 
-    Paired as `difference`, by the delta method: the influence of a / b is (a' - (a / b) b') / b.
+    Paired as `difference`. There is no interval where the paths hardly tell the reference's risk
+    from 0, and none for a VaR.
 
     Raises:
         ValueError: if the two differ in length, where the reference has no risk, and as in `mean`.
@@ -123,9 +130,38 @@ def ratio(objective: Objective, losses: Losses, reference: Losses) -> Estimate:
     base = objective.risk(reference)
     if base <= 0.0:
         raise ValueError(f"a ratio to a risk of {base:g} means nothing: compare by difference")
-    value = objective.risk(losses) / base
-    influence = (objective.influence(losses) - value * objective.influence(reference)) / base
-    return _estimate(value, influence, objective.caution(losses) or objective.caution(reference))
+    warning = objective.caution(losses) or objective.caution(reference)
+    if isinstance(objective, VaR):
+        warning = f"a ratio of two {objective.label} has no interval: compare by difference"
+        return Estimate(objective.risk(losses) / base, None, None, warning)
+    own, other = objective.influence(losses), objective.influence(reference)
+    return _quotient(objective.risk(losses), own, base, other, warning)
+
+
+def gap_closed(
+    objective: Objective, losses: Losses, reference: Losses, best: Losses
+) -> Estimate | None:
+    """How much of the way from the reference's risk to the best one the losses [N] have closed.
+
+    (rho(reference) - rho(losses)) / (rho(reference) - rho(best)), all three on the same paths: 0 is
+    the reference, 1 the best. None where the paths do not tell the best from the reference.
+
+    Raises:
+        ValueError: if they differ in length, and as in `mean`.
+    """
+    losses = checked(losses)
+    _same_paths(losses, reference)
+    room = difference(objective, reference, best)
+    if room.value <= 0.0 or (room.low is not None and room.low <= 0.0):
+        return None
+    start = objective.influence(reference)
+    return _quotient(
+        objective.risk(reference) - objective.risk(losses),
+        start - objective.influence(losses),
+        room.value,
+        start - objective.influence(best),
+        objective.caution(losses) or room.warning,
+    )
 
 
 def effectiveness(pnl: Losses, unhedged: Losses) -> Estimate | None:
@@ -141,13 +177,22 @@ def effectiveness(pnl: Losses, unhedged: Losses) -> Estimate | None:
     base = float(unhedged.var())
     if base == 0.0:
         return None
-    left = float(pnl.var()) / base
-    influence = (left * centred(centred(unhedged) ** 2) - centred(centred(pnl) ** 2)) / base
-    return _estimate(1.0 - left, influence)
+    squares = centred(centred(pnl) ** 2), centred(centred(unhedged) ** 2)
+    left = _quotient(float(pnl.var()), squares[0], base, squares[1])
+    if left.low is None or left.high is None:
+        return Estimate(1.0 - left.value, None, None, left.warning)
+    return Estimate(1.0 - left.value, 1.0 - left.high, 1.0 - left.low)
 
 
-def _estimate(value: float, influence: Losses, warning: str | None = None) -> Estimate:
+def _estimate(
+    value: float,
+    influence: Losses,
+    warning: str | None = None,
+    freedom: float | None = None,
+) -> Estimate:
     """The value with the interval that its influence [N] implies, unless there is a warning.
+
+    ``freedom`` is the degrees of freedom of the variance, where the influence does not tell them.
 
     Hall, "On the removal of skewness by transformation", 1992: with a = skewness of the
     influence / sqrt(N), the cubic t + a t^2 / 3 + a^2 t^3 / 27 + a / 6 of the studentised error is
@@ -160,11 +205,88 @@ def _estimate(value: float, influence: Losses, warning: str | None = None) -> Es
     spread = math.sqrt(np.mean(influence * influence))
     if spread == 0.0:
         return Estimate(value, value, value)
-    skewness = float(np.mean((influence / spread) ** 3)) / math.sqrt(n)
-    normal = float(special.ndtri(0.5 + 0.5 * CONFIDENCE))
+    standard = influence / spread
+    squares = standard * standard
+    skewness, kurtosis = float(np.mean(squares * standard)), float(np.mean(squares * squares))
+    freedom = _freedom(skewness, kurtosis, n) if freedom is None else freedom
+    quantile, slant = _student(freedom), skewness / math.sqrt(n)
     error = spread / math.sqrt(n)
-    low = value - error * _studentised(normal, skewness)
-    return Estimate(value, low, value - error * _studentised(-normal, skewness))
+    low = value - error * _studentised(quantile, slant)
+    return Estimate(value, low, value - error * _studentised(-quantile, slant))
+
+
+def _freedom(skewness: float, kurtosis: float, n: int) -> float:
+    """The degrees of freedom of a variance, from the influence [N] that it is the mean square of.
+
+    2 N / (kurtosis - 1 - skewness^2), which is N for a normal one: Satterthwaite, "An approximate
+    distribution of estimates of variance components", 1946, less what of the variance's error goes
+    with the mean's, which Hall's correction has. With infinitely many the difference of two CVaR
+    99 % of 10,000 paths covers 93.9 %.
+    """
+    beyond = kurtosis - 1.0 - skewness * skewness
+    return 2.0 * n / beyond if beyond > 0.0 else math.inf
+
+
+def _student(freedom: float) -> float:
+    """The upper end of Student's interval."""
+    return float(special.stdtrit(freedom, 0.5 + 0.5 * CONFIDENCE))
+
+
+def _quotient(
+    above: float,
+    above_influence: Losses,
+    below: float,
+    below_influence: Losses,
+    warning: str | None = None,
+) -> Estimate:
+    """The ratio of two estimates, a / b with b > 0: the ratios r that the paths allow.
+
+    They are those at which a - r b is not told from 0 (Fieller, "Some problems in interval
+    estimation", 1954), corrected for skewness as in `_estimate`. With r = a / b + d and
+    e = a' - (a / b) b' of the influences, that of a - r b is e - d b', and at an end b d is minus
+    its studentised error. The delta method leaves d out: it covers 92 % for the ratio of two CVaR
+    99 % of 10,000 paths. Where b is hardly told from 0 no end settles and there is no interval.
+    """
+    value = above / below
+    if warning is not None:
+        return Estimate(value, None, None, warning)
+    b = below_influence
+    e, n = above_influence - value * b, len(b)
+    ee, bb = e * e, b * b
+    second = [float(np.mean(x)) for x in (ee, e * b, bb)]
+    third = [float(np.mean(x)) for x in (ee * e, ee * b, e * bb, bb * b)]
+
+    def error(d: float, quantile: float) -> float:
+        variance = second[0] - 2.0 * d * second[1] + d * d * second[2]
+        if not variance > 0.0:
+            return 0.0
+        cube = third[0] - 3.0 * d * third[1] + 3.0 * d * d * third[2] - d**3 * third[3]
+        skewness = cube / variance**1.5 / math.sqrt(n)
+        return math.sqrt(variance / n) * _studentised(quantile, skewness) / below
+
+    def end(quantile: float) -> float:
+        last, d = math.inf, 0.0
+        for _ in range(ROUNDS):
+            last, d = d, -error(d, quantile)
+            if abs(d - last) <= SETTLED * abs(d):
+                return value + d
+            if not abs(d) < FURTHEST:
+                break
+        return math.nan
+
+    spread = math.sqrt(second[0])
+    if spread == 0.0:
+        return Estimate(value, value, value)
+    standard = e / spread
+    skewness, kurtosis = (
+        float(np.mean(standard * standard * standard)),
+        float(np.mean((standard * standard) ** 2)),
+    )
+    quantile = _student(_freedom(skewness, kurtosis, n))
+    low, high = end(quantile), end(-quantile)
+    if math.isnan(low) or math.isnan(high):
+        return Estimate(value, None, None, "the paths hardly tell the divisor from 0: take more")
+    return Estimate(value, low, high)
 
 
 def _studentised(normal: float, skewness: float) -> float:

@@ -23,7 +23,7 @@ def markdown_table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], decimals: int = 4
 ) -> str:
     """The same in Markdown."""
-    cells = [[_shown(cell, decimals) for cell in row] for row in rows]
+    cells = [[_shown(cell, decimals).replace("|", "\\|") for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(headings) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [list(headings), rule, *cells])
 

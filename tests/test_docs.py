@@ -6,7 +6,10 @@ import importlib
 import importlib.util
 import itertools
 import json
+import math
 import re
+import sys
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,18 +19,26 @@ import pytest
 from deephedge.baselines import baseline_kinds
 from deephedge.envs.instruments import Claim
 from deephedge.envs.markets import Market
+from deephedge.envs.objectives import Objective
 from deephedge.envs.part import Kind
+from deephedge.experiments.evaluation import HedgerResult
+
+
+def script(root: Path, name: str) -> ModuleType:
+    """A script of docs; its name may be that of a library too."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", root / f"docs/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # where dataclasses look for their own
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def maker(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """``docs/make_figures.py``, which finds the scripts beside it."""
     monkeypatch.syspath_prepend(root / "docs")
-    spec = importlib.util.spec_from_file_location("make_figures", root / "docs/make_figures.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(root, "make_figures")
 
 
 def test_the_readmes_tables_are_the_committed_results(root: Path, maker: ModuleType) -> None:
@@ -110,6 +121,47 @@ def test_every_market_was_measured_and_is_right(root: Path) -> None:
 
 def result(root: Path, name: str) -> Any:
     return json.loads((root / f"docs/results/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_every_interval_covers(root: Path) -> None:
+    """Nominal is 95 %; every figure of an evaluation and every objective, on three laws."""
+    document = result(root, "coverage")
+    assert document["paths"] == 10_000 and document["repetitions"] >= 2_000
+    for row in document["rows"]:
+        assert row["given"] == 1.0 and 0.93 <= row["covered"] <= 0.97, row
+    figures = {row["figure"].partition(", ")[0] for row in document["rows"]}
+    estimates = {each.name for each in fields(HedgerResult) if "Estimate" in each.type}
+    assert estimates <= figures
+    kinds = {kind for kind in Objective.kinds.values() if kind.__module__.startswith("deephedge.")}
+    assert len({figure for figure in figures if figure not in estimates}) >= len(kinds)
+    endings = {row["figure"].partition(", ")[2].partition(" ")[0] for row in document["rows"]}
+    assert endings == {"", "less", "over"}
+
+
+@pytest.mark.parametrize(
+    ("law", "paths", "repetitions"),
+    [
+        ("short-call", 1_000, 80),
+        pytest.param("short-call-jumps", 10_000, 400, marks=pytest.mark.slow),
+        pytest.param("portfolio-insurance", 10_000, 400, marks=pytest.mark.slow),
+    ],
+)
+def test_intervals_cover_in_a_small_simulation(
+    law: str,
+    paths: int,
+    repetitions: int,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same simulation as the published one, within 5 standard errors of its count."""
+    coverage = script(root, "coverage")
+    monkeypatch.setattr(coverage, "POPULATION", coverage.BLOCK)
+    monkeypatch.setattr(coverage, "PATHS", paths)
+    error = math.sqrt(0.95 * 0.05 / repetitions)
+    rows = [row for row in coverage.coverage(law, repetitions) if row["given"] > 0.9]
+    assert len(rows) > 60
+    for row in rows:
+        assert abs(row["covered"] - 0.95) < 5 * error, row
 
 
 def test_the_optimum_agrees_with_its_simulation_and_nobody_beats_it(root: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from ...agents import agent_settings
 from ..compare import compare
 from ..runs import folder_name, free_folder
+from ..seed_tables import terminal
 from .options import (
     AsJson,
     Paths,
@@ -23,7 +24,7 @@ from .options import (
     named_scenario,
     say_evaluations,
 )
-from .terminal import loud, task_bar
+from .terminal import loud, say, task_bar
 from .training_options import Base, Imitate, Vary, WorstOf, setting_changes
 
 
@@ -76,4 +77,6 @@ def compare_(
                 watch=watch,
             )
     say_evaluations(evaluations, as_json)
+    if not as_json:
+        say(terminal(evaluations))
     loud(f"report: {folder}/report.html")

@@ -59,7 +59,7 @@ _COLUMNS: dict[str, Callable[[HedgerResult, int], str]] = {
     "95 %": lambda r, n: _interval(r.risk, n),
     "less delta": lambda r, n: "" if r.versus_delta is None else f"{r.versus_delta.value:+.{n}f}",
     "95 % ": lambda r, n: "" if r.versus_delta is None else _interval(r.versus_delta, n, "+"),
-    "gap": lambda r, n: "" if r.gap_closed is None else f"{100 * r.gap_closed:.1f} %",
+    "gap": lambda r, n: "" if r.gap_closed is None else f"{100 * r.gap_closed.value:.1f} %",
     "in breach": lambda r, n: "" if r.breach is None else f"{r.breach.value:.1f}",
     "below": lambda r, n: "" if r.below_floor is None else f"{100 * r.below_floor.value:.2f} %",
     "shortfall": lambda r, n: "" if r.shortfall is None else f"{r.shortfall.value:.{n}f}",

@@ -20,6 +20,7 @@ from ..recorded import RecordedEvaluation, basis
 from ..statistics import Estimate
 from . import figures
 from .facts import definition, facts
+from .seeds_figure import ACROSS, seed_plates
 from .svg import Pen, inline_svg, page_color, page_colors, pens
 from .wording import digits, interval, number, standing, verdict
 
@@ -194,9 +195,7 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
             "risk_interval": interval(result.risk, of_risk),
             "standing": "reference" if result.name == "delta" else "",
             "sign": "",
-            "gap": ""
-            if result.gap_closed is None
-            else f"{number(100 * result.gap_closed, 1)}\u00a0%",
+            "gap": _percent(result.gap_closed),
         }
         difference = result.versus_delta
         if difference is not None:
@@ -209,6 +208,10 @@ def _ranking(results: Sequence[HedgerResult], look: dict[str, Pen]) -> list[dict
             }
         rows.append(row)
     return rows
+
+
+def _percent(share: Estimate | None) -> str:
+    return "" if share is None else f"{number(100 * share.value, 1)}\u00a0%"
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
@@ -272,6 +275,7 @@ def _groups(section: Shown, look: dict[str, Pen], key: str) -> list[dict[str, An
     if isinstance(section, Section):
         trainings = _trainings(section)
         made += [
+            (ACROSS, seed_plates(section.evaluation)),
             ("Single paths", _paths(section.examples, look)),
             (LEARNING, _learning(section, look)),
             *[(f"Policy {name}", _policy(each, look[name])) for name, each in section.maps.items()],

@@ -71,7 +71,7 @@ def verdict(evaluation: Evaluation | RecordedEvaluation) -> str:
     if best.versus_delta is not None:
         clauses[0] += f", {_against(best.versus_delta, 'delta', decimals)}"
     if best.gap_closed is not None and best.name != "delta":
-        share = f"{100 * best.gap_closed:.1f}\u00a0%"
+        share = f"{100 * best.gap_closed.value:.1f}\u00a0%"
         clauses[0] += f", which is {share} of the way from delta to the optimum"
     rivals = [result for result in ordered[1:] if is_rule(result.name) != is_rule(best.name)]
     if rivals:

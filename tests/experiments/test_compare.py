@@ -80,6 +80,13 @@ def test_every_agent_seed_and_scenario(
         assert (result.paths, result.seed) == (500, 9)
     documents = json.loads((folder / "evaluation.json").read_text())
     assert documents == [result.document() for result in results]
+    for result in results:
+        assert result.across is not None
+        assert {each.name: each.policies for each in result.across.agents} == {
+            "ppo": tuple(learned[:2]),
+            "a2c": tuple(learned[2:]),
+        }
+    assert {"table.md", "table.csv", "table.tex"} <= {path.name for path in folder.iterdir()}
     for name in ("short-call", "my-own"):
         assert {path.name for path in (folder / name).iterdir()} == set(learned)
         for run in learned:

@@ -188,7 +188,7 @@ HEDGER = {
 }
 WITH_INTERVAL = {
     *("mean", "std", "var_95", "cvar_95", "cvar_99", "cost", "turnover", "trades"),
-    *("breach", "effectiveness", "below_floor", "shortfall"),
+    *("breach", "effectiveness", "gap_closed", "below_floor", "shortfall"),
 }
 
 
@@ -295,10 +295,13 @@ def test_the_gap_to_the_optimum_where_it_is_among_the_hedgers() -> None:
     risk = {name: h.risk.value for name, h in results.items()}
     for name, result in results.items():
         closed = (risk["delta"] - risk[name]) / (risk["delta"] - risk["optimal"])
-        assert result.gap_closed == pytest.approx(closed)
+        assert result.gap_closed is not None and result.gap_closed.low is not None
+        assert result.gap_closed.value == pytest.approx(closed)
     gaps = [results[name].gap_closed for name in ("delta", "optimal")]
-    assert gaps == [0.0, 1.0]
-    assert 0.9 < (results["band:width=0.2"].gap_closed or 0.0) < 1.0
+    assert gaps == [Estimate(0.0, 0.0, 0.0), Estimate(1.0, 1.0, 1.0)]
+    band = results["band:width=0.2"].gap_closed
+    assert band is not None and band.low is not None and band.high is not None
+    assert 0.9 < band.low < band.value < band.high < 1.0
 
 
 def test_a_tuned_rule_that_comes_to_anothers_options_is_that_rule() -> None:

@@ -75,7 +75,7 @@ def test_the_best_stands_first_and_numbers_are_the_result_s(evaluated: Evaluatio
         if versus is not None:
             expected += [f"{versus.value:+.4f}", f"{versus.low:+.4f} to {versus.high:+.4f}"]
         assert each.gap_closed is not None
-        expected.append(f"{100 * each.gap_closed:.1f} %")
+        expected.append(f"{100 * each.gap_closed.value:.1f} %")
         expected += [f"{x.value:.4f}" for x in (each.cost, each.std, each.cvar_95, each.mean)]
         assert cells == [*expected, f"{each.trades.value:.1f}"]
 

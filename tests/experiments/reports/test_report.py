@@ -18,6 +18,7 @@ from deephedge.envs import Scenario
 from deephedge.experiments.evaluation import evaluate, example_paths
 from deephedge.experiments.reports import figures
 from deephedge.experiments.reports.report import Section, write_report
+from deephedge.experiments.statistics import Estimate
 
 VOID = {"meta", "wbr", "br", "hr", "img", "input", "link"}
 NAMES = ["none", "delta", "optimal", "static", "band", "ppo"]
@@ -257,7 +258,9 @@ def test_a_known_optimum_adds_a_column(plain: Section, tmp_path: Path) -> None:
     unknown = replace(plain.evaluation, hedgers=tuple(nowhere))
     page = Page(written(tmp_path, replace(plain, evaluation=unknown)))
     assert "gap closed" not in page.texts["th"]
-    results = [replace(r, gap_closed=0.975) for r in plain.evaluation.hedgers[:2]]
+    results = [
+        replace(r, gap_closed=Estimate(0.975, None, None)) for r in plain.evaluation.hedgers[:2]
+    ]
     known = replace(
         plain.evaluation, hedgers=(*results, replace(results[0], name="x", gap_closed=None))
     )

@@ -178,8 +178,9 @@ def test_the_optimum_is_what_is_left_to_gain(judge: Judge) -> None:
     found = judge(ppo=0.3, band=0.1)
     plain = verdict(found)
     by_name = {result.name: result for result in found.hedgers}
-    best = replace(by_name["ppo"], name="optimal", gap_closed=1.0)
-    known = [replace(r, gap_closed=0.975 if r.name == "ppo" else 0.5) for r in found.hedgers]
+    best = replace(by_name["ppo"], name="optimal", gap_closed=Estimate(1.0, 1.0, 1.0))
+    shares = {r.name: Estimate(0.975 if r.name == "ppo" else 0.5, 0.4, 0.99) for r in found.hedgers}
+    known = [replace(r, gap_closed=shares[r.name]) for r in found.hedgers]
     said = verdict(replace(found, hedgers=(best, *known)))
     clause = ", which is 97.5\u00a0% of the way from delta to the optimum"
     assert said.replace(clause, "") == plain and said.count(clause) == 1
