@@ -89,22 +89,40 @@ def standing(evaluation: dict[str, Any]) -> str:
 
 
 def results() -> str:
-    """The README's results."""
+    """The README's results: agents over their seeds, real prices, every strategy in a line."""
+    from compare_tables import in_short
+
+    compared = load("compare")
+    lines: list[str] = []
+    for evaluation in compared["evaluations"]:
+        lines += in_short(evaluation, compared["command"])
+    lines += ["[Every rule and every seed](docs/results.md).", "", *_months(), *_strategies()]
+    return "\n".join(lines)
+
+
+def whole_results() -> str:
+    """The same with every hedger in a row of its own."""
+    compared = load("compare")
+    lines: list[str] = []
+    for evaluation in compared["evaluations"]:
+        title = f"{evaluation['scenario']}, {evaluation['paths']:,} paths"
+        lines += section(title, evaluation, compared["command"])
+    return "\n".join([*lines, *_months(), *_strategies()])
+
+
+def _months() -> list[str]:
     from backtest_tables import headline
 
-    call, jumps = load("short-call"), load("short-call-jumps")
-    lines = section(
-        f"short-call, {call['evaluation']['paths']:,} paths", call["evaluation"], call["command"]
-    )
-    lines += section(
-        f"short-call-jumps, {jumps['evaluation']['paths']:,} paths",
-        jumps["evaluation"],
-        jumps["command"],
-    )
     walk = load("walk-forward")
     more = " [By crisis and year](docs/backtest.md)."
-    lines += headline(walk, standing(walk["backtest"]["all"]), more)
-    return "\n".join(lines)
+    return headline(walk, standing(walk["backtest"]["all"]), more)
+
+
+def _strategies() -> list[str]:
+    from strategies import STRATEGIES
+    from strategy_tables import overview
+
+    return ["**Every strategy**", "", overview({n: load(f"strategy-{n}") for n in STRATEGIES}), ""]
 
 
 def backtests() -> str:
@@ -247,7 +265,7 @@ def tables() -> dict[Path, str]:
     found[DOCS / "stress.md"] = stressed(load("stress"))
     scaling = cost_scaling(load("cost-scaling"))
     found[DOCS / "scenarios.md"] = presets()
-    found[DOCS / "results.md"] = published(results())
+    found[DOCS / "results.md"] = published(whole_results())
     found[DOCS / "optimum.md"] = f"{optimum_checks(load('optimum'))}\n\n{scaling}"
     return found
 
@@ -266,9 +284,9 @@ def main() -> None:
     from family_figures import family_figures
     from strategy_figures import strategy_figures
 
-    jumps = load("short-call-jumps")
+    by_name = {each["scenario"]: each for each in load("compare")["evaluations"]}
     figures = {
-        "short-call-jumps": lambda: cost_against_risk(jumps["evaluation"]),
+        "short-call-jumps": lambda: cost_against_risk(by_name["short-call-jumps"]),
         "transfer": lambda: transfer_figure(load("transfer")["transfer"]),
         "rebalancing": lambda: frontier_figure(load("rebalancing")["frontier"]),
     }

@@ -30,13 +30,10 @@ WALK = (
 
 # name: (key of the document, command); OUT is a folder that is thrown away afterwards.
 COMMANDS = {
-    "short-call": (
-        "evaluation",
-        "compare short-call --agent ppo --seeds 3 --steps 6000000 --paths 1000000 --out OUT/call",
-    ),
-    "short-call-jumps": (
-        "evaluation",
-        "compare short-call-jumps --agent ppo --agent deep-hedging --paths 1000000 --out OUT/jumps",
+    "compare": (
+        "evaluations",
+        "compare short-call short-call-jumps --agent ppo --agent deep-hedging --seeds 3 "
+        "--workers 2 --out OUT/compare",
     ),
     "training": ("evaluation", "train sp500-call --agent ppo --out OUT/ppo"),
     "backtest": (
