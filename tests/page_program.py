@@ -30,6 +30,8 @@ def main() -> int:
     for page, blocks in asked["pages"].items():
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             try:
+                for name, text in asked["files"].items():
+                    Path(name).write_text(text, encoding="utf-8")
                 for given in asked["given"].get(page, []):
                     run_command(given)
                 run_page(page, blocks, asked["all_commands"])
@@ -49,7 +51,9 @@ def run_page(page: str, blocks: list[dict[str, Any]], all_commands: bool) -> Non
             continue
         for line in block["code"].splitlines():
             words = shlex.split(line, comments=True)
-            if words[:1] == ["deephedge"] and (all_commands or words[1] in QUICK):
+            if words[:1] != ["deephedge"] or "--resume" in words:  # which needs a killed run
+                continue
+            if all_commands or words[1] in QUICK:
                 run_command(line)
 
 
@@ -61,9 +65,8 @@ def run_command(line: str) -> None:
         words, target = words[: words.index(">")], words[words.index(">") + 1]
     root: Any = typer.main.get_command(app)
     has = {parameter.name for parameter in root.commands[words[0]].params}
-    resumed = "--resume" in words
     for option, value in SHRUNK.items():
-        if option in has and not (resumed and option == "steps"):
+        if option in has:
             words += [f"--{option}", value]
     with into(target):
         root.main(words, prog_name="deephedge", standalone_mode=False)

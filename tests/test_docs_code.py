@@ -43,6 +43,7 @@ PAGES = sorted(
 )
 # What a page takes for granted, by the command that makes it.
 GIVEN = {"README.md": ["deephedge train sp500-call --agent ppo --out runs/demo/ppo"]}
+FILES = {"today.yaml": "days: 12\nspot: 103.5\nholdings: [0.4]\n"}
 
 
 def text_of(page: str) -> str:
@@ -67,7 +68,7 @@ def run_pages(pages: dict[str, Any], folder: Path, *, all_commands: bool) -> Non
     """In a process of its own, warnings as errors."""
     document = folder / "pages.json"
     given = GIVEN if all_commands else {}
-    asked = {"pages": pages, "given": given, "all_commands": all_commands}
+    asked = {"pages": pages, "given": given, "files": FILES, "all_commands": all_commands}
     document.write_text(json.dumps(asked), encoding="utf-8")
     command = [sys.executable, "-W", "error", ROOT / "tests/page_program.py", document]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
