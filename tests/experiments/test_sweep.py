@@ -196,6 +196,7 @@ def test_what_is_given_up_is_what_optuna_would_prune() -> None:
     assert 0 < sum(decisions) < len(decisions) / 2
 
 
+@pytest.mark.slow
 def test_the_winner_is_trained_afresh(
     brief: Brief, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
