@@ -72,7 +72,13 @@ class RayCluster:
     def _connect(self) -> None:
         if self._ray.is_initialized():
             return
-        quiet = {"log_to_driver": False, "configure_logging": False}
+        # Ray gives its workers one thread of BLAS; sums would round otherwise than in this process.
+        blas = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+        quiet = {
+            "log_to_driver": False,
+            "configure_logging": False,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": blas}},
+        }
         if self._address == LOCAL:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
             self._ray.init(LOCAL, num_cpus=self._workers, include_dashboard=False, **quiet)
