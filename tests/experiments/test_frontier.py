@@ -153,7 +153,7 @@ def test_the_best_interval_and_band_scale_with_the_cost_as_theory_says() -> None
     """
     scenario = load_scenario("short-call", {"calendar.steps": "480"})
     rates = [0.00001, 0.00002, 0.00005]
-    every = sorted({round(n) for n in np.geomspace(1, 40, 20)})
+    every = sorted({round(n) for n in np.geomspace(1, 80, 24)})
     years, vega = 30 / 365, 100 * (30 / 365 / (2 * np.pi)) ** 0.5
     found = law(scenario, [DeltaHedge(every=n) for n in every], every, rates) * years / 480
     theory = [
