@@ -32,6 +32,19 @@ def in_short(evaluation: Document, command: str) -> list[str]:
     ]
 
 
+def one_seed(evaluation: Document) -> Document:
+    """The evaluation with the first policy of every agent alone, called as the agent."""
+    agents = evaluation["across_seeds"]["agents"]
+    first = {agent["policies"][0]: agent["name"] for agent in agents}
+    others = {name for agent in agents for name in agent["policies"][1:]}
+    kept = [
+        {**hedger, "name": first.get(hedger["name"], hedger["name"])}
+        for hedger in evaluation["hedgers"]
+        if hedger["name"] not in others
+    ]
+    return {**evaluation, "hedgers": kept}
+
+
 def _rule(hedger: Document) -> str:
     versus = hedger["versus_delta"]
     less = " | " if versus is None else f"{versus['difference']:+.4f} | {_interval(versus)}"

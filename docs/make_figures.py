@@ -281,12 +281,13 @@ def put_in(path: Path, marks: tuple[str, str], text: str) -> None:
 
 def main() -> None:
     """Write the figures and the tables."""
+    from compare_tables import one_seed
     from family_figures import family_figures
     from strategy_figures import strategy_figures
 
     by_name = {each["scenario"]: each for each in load("compare")["evaluations"]}
     figures = {
-        "short-call-jumps": lambda: cost_against_risk(by_name["short-call-jumps"]),
+        "short-call-jumps": lambda: cost_against_risk(one_seed(by_name["short-call-jumps"])),
         "transfer": lambda: transfer_figure(load("transfer")["transfer"]),
         "rebalancing": lambda: frontier_figure(load("rebalancing")["frontier"]),
     }
