@@ -316,7 +316,8 @@ def _quantile_difference(objective: VaR, losses: Losses, reference: Losses) -> E
     value = own.value - other.value
     if own.low is None or own.high is None or other.low is None or other.high is None:
         return Estimate(value, None, None, own.warning or other.warning)
-    beyond, beside = centred(losses > own.value), centred(reference > other.value)
+    beyond = centred((losses > own.value).astype(np.float64))
+    beside = centred((reference > other.value).astype(np.float64))
     scale = math.sqrt(float(beyond @ beyond) * float(beside @ beside))
     correlation = float(beyond @ beside) / scale if scale > 0.0 else 0.0
     first, second = (own.high - own.low) / 2.0, (other.high - other.low) / 2.0
