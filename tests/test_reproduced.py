@@ -44,6 +44,21 @@ def test_the_musts_hold(root: Path, name: str) -> None:
                 assert cell["rows"][row]["figures"][measure]["value"] <= most, (row, measure)
 
 
+def test_the_market_makers_book_is_hedged_better_than_by_the_paper_or_one_ratio(root: Path) -> None:
+    """In the judged risk by the policy trained on it, in CVaR 95 by the one trained on that."""
+    cells = result(root, "cao-gamma-vega")["cells"]
+    assert list(cells) == ["cost-0.5", "cost-1", "cost-2"]
+    for name, cell in cells.items():
+        rows, published = cell["rows"], cell["published"]
+        for rule in ("delta", "delta-gamma"):
+            assert rows[rule]["verdict"] == {rule: "reproduced"}, (name, rule)
+        (ratio,) = (row for row in rows if row.startswith("delta-gamma:ratio="))
+        for learner, measure in (("deep-hedging", "risk"), ("deep-hedging-cvar", "cvar_95")):
+            others = [published[each]["figures"][measure] for each in ("rl-mean-std", "rl-cvar")]
+            others.append(rows[ratio]["figures"][measure]["low"])
+            assert rows[learner]["figures"][measure]["high"] < min(others), (name, learner)
+
+
 def test_deltas_rows_are_reproduced_and_learners_beat_the_papers(root: Path) -> None:
     gbm = result(root, "cao-chen-hull-poulos")["cells"]
     assert len(gbm) == 8
