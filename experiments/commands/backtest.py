@@ -175,7 +175,7 @@ def _bootstrap_table(result: Backtest) -> str:
     rows: list[list[Cell]] = []
     for name, each in sorted(found.hedgers.items(), key=lambda item: item[1].risk):
         row: list[Cell] = [name, each.risk, _range(each.interval)]
-        if each.difference is None or each.difference_interval is None:
+        if each.difference is None:
             row += ["", "", "", ""]
         else:
             row += [each.difference, _range(each.difference_interval), each.p_value, each.adjusted]
@@ -194,5 +194,5 @@ def _period_table(title: str, periods: Sequence[Period], figure: str) -> str:
     return f"{title}\n\n{text_table(['', 'months', *names], rows)}\n"
 
 
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:.4f} to {ends[1]:.4f}"
+def _range(ends: tuple[float, float] | None) -> str:
+    return "none" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
