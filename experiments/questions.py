@@ -53,6 +53,8 @@ def found_answer(path: Path, question: Mapping[str, Any]) -> dict[str, Any] | No
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         asked = found["question"]
+        if not isinstance(asked, dict):
+            raise TypeError(f"{type(asked).__name__} instead of a mapping")
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError):
@@ -91,7 +93,7 @@ def continued(path: Path, question: Mapping[str, Any]) -> Iterator[None]:
             something else, or when another process works in it.
     """
     folder = path.parent
-    begun = found_answer(path, question) is not None
+    begun = folder.is_dir() and found_answer(path, question) is not None
     if not begun:
         refuse_existing(folder)
     made = [parent for parent in folder.parents if not parent.exists()]

@@ -151,6 +151,8 @@ class Garch(Market):
         )
         fields: dict[str, Any] = {"gamma": 0.0, **estimate.parameters}
         mean = fields.pop("mean")
+        if model == "gjr":  # the optimiser ends as much as 1e-8 beyond the bound alpha + gamma = 0
+            fields["gamma"] = max(fields["gamma"], -fields["alpha"])
         market = cls(model=model, innovations=innovations, period=dt, **fields)
         drift = (mean + market.stationary / 2) / dt
         errors = dict(estimate.errors)

@@ -31,8 +31,10 @@ from .options import (
     Steps,
     Workers,
     chosen_executor,
+    given,
     kept,
     named_scenario,
+    needs,
     say_json,
 )
 from .terminal import evaluation_table, say, task_bar
@@ -80,6 +82,7 @@ Out = Annotated[
 
 
 def backtest_(
+    context: typer.Context,
     hedger: Hedgers = None,
     data: Data = None,
     scenario: ScenarioOption = "sp500-call",
@@ -100,10 +103,10 @@ def backtest_(
 ) -> None:
     """Hedge a contract a month on real prices: the S&P 500 of the data extra, or your own."""
     problem = named_scenario(scenario, sets)
+    _refuse_idle_options(context, data, third_fridays, walk, agent)
     length = None if third_fridays else days
     history = partial(_history, data, max_gap)
     if not walk:
-        _refuse_training_options(agent=agent, steps=steps, out=out)
         hedgers = named_hedgers(hedger, problem, seed) if hedger else untuned_baselines(problem)
         _say(backtest(problem, hedgers, history(), length, seed), problem, as_json)
         return
@@ -114,8 +117,8 @@ def backtest_(
     plan = Walk(rules, agents, window, length, seed)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory())) / "trainings"
-        hint = None if out is None else f"go on: the same command with --out {out}"
-        stack.enter_context(kept(folder, hint))
+        if out is not None:
+            stack.enter_context(kept(out, f"go on: the same command with --out {out}"))
 
         def trained(trainings: Sequence[Training]) -> list[Hedger]:
             with task_bar("walk-forward", len(trainings) or None) as watch:
@@ -131,13 +134,24 @@ def _history(data: Path | None, max_gap: int) -> PriceHistory:
     return sp500() if data is None else from_file(data, max_gap)
 
 
-def _refuse_training_options(**options: object) -> None:
-    given = [f"--{name}" for name, value in options.items() if value not in (None, [])]
-    if given:
-        raise ValueError(
-            f"{' and '.join(given)} without --walk-forward: add it, or train a run and name its "
-            "directory as --hedger"
-        )
+def _refuse_idle_options(
+    context: typer.Context,
+    data: Path | None,
+    third_fridays: bool,
+    walk: bool,
+    agents: list[str] | None,
+) -> None:
+    """What is asked for and would do nothing."""
+    if third_fridays and given(context, "days"):
+        raise ValueError("--days beside --third-fridays: give one of them")
+    if data is None:
+        needs(context, "--data", "the S&P 500 has no gap; leave it out", "max_gap")
+    if not walk:
+        mend = "add it, or train a run and name its directory as --hedger"
+        walking = ("agent", "steps", "window", "out", "workers", "ray")
+        needs(context, "--walk-forward", mend, *walking)
+    if not agents:
+        needs(context, "--agent", "nothing is trained", "steps")
 
 
 def _fitting(problem: Scenario) -> tuple[str, ...]:
@@ -175,7 +189,7 @@ def _bootstrap_table(result: Backtest) -> str:
     rows: list[list[Cell]] = []
     for name, each in sorted(found.hedgers.items(), key=lambda item: item[1].risk):
         row: list[Cell] = [name, each.risk, _range(each.interval)]
-        if each.difference is None or each.difference_interval is None:
+        if each.difference is None:
             row += ["", "", "", ""]
         else:
             row += [each.difference, _range(each.difference_interval), each.p_value, each.adjusted]
@@ -194,5 +208,5 @@ def _period_table(title: str, periods: Sequence[Period], figure: str) -> str:
     return f"{title}\n\n{text_table(['', 'months', *names], rows)}\n"
 
 
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:.4f} to {ends[1]:.4f}"
+def _range(ends: tuple[float, float] | None) -> str:
+    return "none" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"

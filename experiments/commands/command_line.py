@@ -48,6 +48,7 @@ from .options import (
     Seed,
     Settings,
     Steps,
+    given,
     kept,
     named_scenario,
     say_evaluations,
@@ -179,13 +180,10 @@ def train(
 
 def _to_resume(folder: Path, scenario: str | None, context: typer.Context) -> UnfinishedRun:
     """The run to continue; what its config.yaml fixes cannot be given again."""
-    names = ("agent", "seed", "steps", "out", "vary", "worst_of", "base", "imitate")
-    fixed = {name: f"--{name.replace('_', '-')}" for name in names} | {"sets": "--set"}
-    sources = {flag: context.get_parameter_source(name) for name, flag in fixed.items()}
-    given = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
-    if given:
+    fixed = ("agent", "seed", "steps", "out", "vary", "worst_of", "base", "imitate", "sets")
+    if found := given(context, *fixed):
         raise ValueError(
-            f"{' and '.join(given)} beside --resume {folder}: the run's config.yaml has it; leave "
+            f"{' and '.join(found)} beside --resume {folder}: the run's config.yaml has it; leave "
             "it out, or train another run"
         )
     run = unfinished_run(folder)

@@ -88,6 +88,26 @@ def chosen_executor(workers: int | None, ray: str | None) -> Executor:
     return executor_of("serial" if count == 1 else "processes", count)
 
 
+def given(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's options that stand on the command line, as they are written there."""
+    found = []
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in names and source is not None and source.name == "COMMANDLINE":
+            found.append(option.opts[0])
+    return found
+
+
+def needs(context: typer.Context, needed: str, mend: str, *names: str) -> None:
+    """Refuse options that do nothing without another one, ``needed``, which is not there.
+
+    Raises:
+        ValueError: naming those that are given.
+    """
+    if found := given(context, *names):
+        raise ValueError(f"{' and '.join(found)} without {needed}: {mend}")
+
+
 def named_scenario(name: str, sets: Sequence[str] | None) -> Scenario:
     """A preset or a YAML file with the overrides of ``--set``.
 

@@ -21,6 +21,7 @@ from .options import (
     Workers,
     chosen_executor,
     named_scenario,
+    needs,
     say_evaluations,
     say_json,
 )
@@ -49,6 +50,7 @@ FinalSeeds = Annotated[
 
 
 def sweep_(
+    context: typer.Context,
     scenario: Annotated[
         list[str], typer.Argument(metavar="SCENARIO...", help="Presets or YAML files.")
     ],
@@ -77,6 +79,8 @@ def sweep_(
     as_json: AsJson = False,
 ) -> None:
     """Search an agent's settings for the lowest risk; the best go to best.yaml."""
+    if not final_seeds:
+        needs(context, "--final-seeds", "trials have paths of their own", "paths")
     executor = chosen_executor(workers, ray)
     problems = [named_scenario(name, sets) for name in scenario]
     settings = agent_settings(agent, **({} if steps is None else {"steps": steps}))

@@ -30,6 +30,7 @@ from .options import (
     chosen_executor,
     kept,
     named_scenario,
+    needs,
     say_json,
 )
 from .terminal import loud, say, task_bar, terminal_width
@@ -67,6 +68,7 @@ Out = Annotated[
 
 
 def transfer_(
+    context: typer.Context,
     scenario: ScenarioName,
     over_: Over = None,
     to: To = None,
@@ -84,6 +86,8 @@ def transfer_(
     as_json: AsJson = False,
 ) -> None:
     """What was made for one scenario hedges every other: what a wrong model costs."""
+    if not agent:
+        needs(context, "--agent", "nothing is trained", "seeds", "steps")
     executor = chosen_executor(workers, ray)
     scenarios = _scenarios(scenario, over_ or [], to or [], sets)
     agents = _agents(agent or [], steps)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,16 @@ class Resampled:
 
     Attributes:
         risk: of its losses.
-        interval: 95 %, of the block bootstrap.
+        interval: 95 %, of the block bootstrap; null where the objective sees cause for `caution`.
         difference: its risk less the reference's, null for the reference itself.
-        difference_interval: 95 %, the same months resampled for both.
+        difference_interval: 95 %, the same months resampled for both; null with either's caution,
+            as are the two that follow.
         p_value: one-sided, that its risk is not below the reference's.
         adjusted: the same when the best of all hedgers is looked for among so many (`stepwise`).
     """
 
     risk: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
     p_value: float | None = None
@@ -47,7 +48,7 @@ class BlockBootstrap:
         reference: that one's name.
         block: the mean number of months in a block.
         resamples: how many.
-        variants: how many hedgers were compared with it.
+        variants: how many hedgers were tested against it.
         hedgers: by name.
     """
 
@@ -97,28 +98,37 @@ def block_bootstrap(
     rows = np.concatenate([whole, stationary_rows(months, block, resamples, rng)])
     judged = {name: _judged(objective, each, rows) for name, each in losses.items()}
     risks = {name: _studentised(*each, block) for name, each in judged.items()}
-    others = [name for name in losses if name != reference]
     base = judged[reference]
-    differences = [
-        _studentised(judged[name][0] - base[0], judged[name][1] - base[1], block) for name in others
-    ]
-    # Below the reference is a gain.
+    honest = {name for name, each in losses.items() if objective.caution(each) is None}
+    differences = {
+        name: _studentised(each[0] - base[0], each[1] - base[1], block)
+        for name, each in judged.items()
+        if name != reference
+    }
+    tested = [name for name in differences if {name, reference} <= honest]
+    p_values = _p_values([differences[name] for name in tested])
+    found = {}
+    for name, own in risks.items():
+        each = Resampled(own.value, own.interval if name in honest else None)
+        if name != reference:
+            each = replace(each, difference=differences[name].value)
+        if name in tested:
+            single, adjusted = p_values[tested.index(name)]
+            interval = differences[name].interval
+            each = replace(each, difference_interval=interval, p_value=single, adjusted=adjusted)
+        found[name] = each
+    return BlockBootstrap(reference, block, resamples, len(tested), found)
+
+
+def _p_values(differences: Sequence[Studentised]) -> list[tuple[float, float]]:
+    """Of each alone and adjusted for their number; below the reference is a gain."""
+    if not differences:
+        return []
     single, adjusted = stepwise(
         -np.array([each.score for each in differences]),
         -np.stack([each.noise for each in differences], axis=1),
     )
-    found = {reference: Resampled(risks[reference].value, risks[reference].interval)}
-    for k, name in enumerate(others):
-        found[name] = Resampled(
-            risk=risks[name].value,
-            interval=risks[name].interval,
-            difference=differences[k].value,
-            difference_interval=differences[k].interval,
-            p_value=float(single[k]),
-            adjusted=float(adjusted[k]),
-        )
-    ordered = {name: found[name] for name in losses}
-    return BlockBootstrap(reference, block, resamples, len(others), ordered)
+    return list(zip(single.tolist(), adjusted.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

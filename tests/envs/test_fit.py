@@ -207,6 +207,15 @@ def sp500() -> Floats:
     return np.asarray(np.diff(np.log(closes)))
 
 
+def test_a_gjr_at_its_bound_is_a_market() -> None:
+    """Returns without memory: arch's optimum has alpha + gamma = -3e-9, which is 0 and no fault."""
+    pytest.importorskip("arch")
+    returns = 0.01 * np.random.default_rng(0).standard_normal(500)
+    with np.errstate(invalid="ignore"):  # a parameter at its bound has no standard error
+        market = Garch.fit(returns, 1 / 252).market
+    assert market.alpha + market.gamma == 0.0 and market.persistence < 1
+
+
 def test_the_sp500_gives_sane_values() -> None:
     """1999 to 2018: 19 % vol, leverage, persistence near 1, calm and wild regimes."""
     returns = sp500()

@@ -58,6 +58,8 @@ def damaged(finished_run: Path, tmp_path: Path) -> None:
     prices(tmp_path / "negative.csv", broken="-1")
     (tmp_path / "broken.yaml").write_text("name: [")
     (tmp_path / "text.yaml").write_text("just text")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "compare.json").write_text('{"question": "which?"}')
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "broken.py").write_text("def")
     (tmp_path / "failing.py").write_text("1 / 0")
@@ -128,6 +130,13 @@ BAD = [
     (["compare", "short-call", "--out", "run"], "run exists"),
     (["compare", "short-call", "--workers", "0"], "'--workers'"),
     (["compare", "short-call", "--ray", "a:1", "--workers", "2"], "--workers 2 beside --ray a:1"),
+    (["compare", "short-call", "--out", "text.yaml"], "text.yaml exists: give another --out"),
+    (["compare", "short-call", "--out", "other"], "other/compare.json: damaged: remove it"),
+    (["sweep", "short-call", "--paths", "9"], "--paths without --final-seeds: trials have paths"),
+    (
+        ["transfer", "short-call", "--seeds", "2", "--steps", "9"],
+        "--seeds and --steps without --agent: nothing is trained",
+    ),
     (["backtest", "--data", "nan.csv"], "nan.csv, line 42 (2001-02-27): close 'nan' is not a"),
     (["backtest", "--data", "negative.csv"], "close '-1' is not a finite number above 0"),
     (["backtest", "--data", "missing.csv"], "missing.csv: there is no such file"),
@@ -135,6 +144,13 @@ BAD = [
     (["backtest", "--scenario", "short-call"], "is marked at a vol of its own"),
     (["backtest", "--days", "1"], "'--days'"),
     (["backtest", "--agent", "ppo", "--steps", "9"], "--agent and --steps without --walk-forward"),
+    (
+        ["backtest", "--window", "5", "--workers", "2"],
+        "--window and --workers without --walk-forward: add it",
+    ),
+    (["backtest", "--walk-forward", "--steps", "9"], "--steps without --agent: nothing is trained"),
+    (["backtest", "--third-fridays", "--days", "60"], "--days beside --third-fridays: give one"),
+    (["backtest", "--max-gap", "3"], "--max-gap without --data: the S&P 500 has no gap"),
     (["--plugin", "missing.py", "list"], "--plugin missing.py: give a Python file"),
     (["list", "--plugin", "broken.py"], "--plugin broken.py: SyntaxError"),
     (["list", "--plugin", "failing.py"], "--plugin failing.py: ZeroDivisionError: division by"),
@@ -224,6 +240,27 @@ def test_an_interrupted_comparison_keeps_finished_trainings(
     assert other == (2, "", f"{refused}give another --out\n")
     again = deephedge("compare", *TRAIN[1:], "--out", "c")
     assert (again.code, again.err) == (0, "report: c/report.html\n")
+
+
+def test_an_interrupted_walk_without_a_folder_promises_nothing(
+    deephedge: Deephedge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trainings lie in a folder that goes with it."""
+    module = importlib.import_module("deephedge.experiments.commands.backtest")
+
+    def interrupted(trainings: Any, folder: Path, *others: Any) -> Any:
+        policy = folder / "2003-01-02" / "ppo" / "policy"
+        policy.mkdir(parents=True)
+        (policy / "spec.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train_all", interrupted)
+    rows = [f"{np.datetime64('2001-01-02') + k},{100 + k % 7}" for k in range(900)]
+    (tmp_path / "days.csv").write_text("\n".join(["date,close", *rows]))
+    walk = ["--data", "days.csv", "--walk-forward", "--window", "1", "--hedger", "delta"]
+    assert deephedge("backtest", *walk, "--agent", "ppo") == (1, "", INTERRUPTED)
+    kept = deephedge("backtest", *walk, "--agent", "ppo", "--out", "walk").err
+    assert kept.startswith("kept: walk/2003-01-02/ppo, a finished training\ngo on: the same")
 
 
 def test_a_folder_that_cannot_be_made(deephedge: Deephedge, tmp_path: Path) -> None:

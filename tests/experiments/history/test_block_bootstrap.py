@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deephedge.envs.objectives import CVaR, MeanVariance
+from deephedge.envs.objectives import CVaR, Entropic, MeanVariance
 from deephedge.experiments.history.block_bootstrap import (
     block_bootstrap,
     mean_block,
@@ -76,6 +76,23 @@ def test_the_same_months_are_resampled_for_all() -> None:
     assert found.hedgers["delta"].difference is None and found.variants == 2
     assert found == block_bootstrap(OBJECTIVE, losses, seed=5, resamples=300)
     assert found != block_bootstrap(OBJECTIVE, losses, seed=6, resamples=300)
+
+
+def test_what_one_month_decides_has_no_interval_and_no_p_value() -> None:
+    """As in `evaluate`: where the objective warns, a resampled interval is no better."""
+    objective, rng = Entropic(aversion=1), np.random.default_rng(8)
+    calm = {name: 0.1 * rng.standard_normal(100) for name in ("delta", "band")}
+    crash = calm["band"].copy()
+    crash[7] = 30.0
+    assert objective.caution(crash) and not objective.caution(calm["delta"])
+    found = block_bootstrap(objective, calm | {"crash": crash}, resamples=200)
+    wild, alone = found.hedgers["crash"], block_bootstrap(objective, calm, resamples=200)
+    assert (wild.interval, wild.difference_interval) == (None, None)
+    assert (wild.p_value, wild.adjusted) == (None, None) and wild.difference is not None
+    assert found.variants == 1 and found.hedgers["band"] == alone.hedgers["band"]
+    beside = block_bootstrap(objective, {"delta": crash, "band": calm["band"]}, resamples=200)
+    assert beside.variants == 0 and beside.hedgers["band"].p_value is None
+    assert beside.hedgers["band"].interval is not None
 
 
 def test_stepwise_against_the_definition() -> None:
