@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class RayCluster:
         blas = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
         quiet = {
             "log_to_driver": False,
-            "configure_logging": False,
+            "logging_level": logging.ERROR,
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": blas}},
         }
         if self._address == LOCAL:

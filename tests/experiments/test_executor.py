@@ -321,7 +321,7 @@ def compared(folder: Path, *options: str) -> tuple[str, dict[str, bytes]]:
         capture_output=True,
         text=True,
     )
-    assert (ran.returncode, ran.stderr) == (0, "report: c/report.html\n")
+    assert (ran.returncode, ran.stderr) == (0, "report: c/report.html\n"), ran.stderr
     weights = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.glob("c/*/*/policy/weights.safetensors"))
