@@ -31,7 +31,7 @@ class Rows(KVWriter):
 
     def write(self, key_values: Any, key_excluded: Any, step: int = 0) -> None:
         shown = {k: v for k, v in sorted(key_values.items()) if not isinstance(v, torch.Tensor)}
-        clock = ("time/fps", "time/time_elapsed", "hedge/policy")
+        clock = ("time/fps", "time/time_elapsed", "hedge/policy", "hedge/examples")
         self.rows.append({k: v for k, v in shown.items() if k not in clock} | {"step": step})
 
     def state(self) -> list[dict[str, Any]]:

@@ -182,7 +182,10 @@ def test_it_refuses_what_it_does_not_know() -> None:
             played(scenario_of(market, MARKET), MinimumVarianceHedge())
 
 
-@pytest.mark.parametrize("marking", [FLAT, MODEL], ids=["constant", "model"])
+@pytest.mark.parametrize(
+    "marking",
+    [pytest.param(FLAT, id="constant"), pytest.param(MODEL, id="model", marks=pytest.mark.slow)],
+)
 def test_it_counts_in_futures(marking: Tree) -> None:
     in_stock, in_futures = scenario_of(HESTON, marking), scenario_of(HESTON, marking, FUTURE)
     stock, future = (played(s, MinimumVarianceHedge()).holding for s in (in_stock, in_futures))

@@ -49,7 +49,7 @@ CASES = [
     ("short-call", LelandHedge()),
     ("short-call", WhalleyWilmottHedge()),
     ("short-call", ZakamoulineHedge()),
-    ("heston-call", MinimumVarianceHedge()),
+    pytest.param("heston-call", MinimumVarianceHedge(), marks=pytest.mark.slow),
     ("gamma-hedge-jumps", DeltaGammaHedge()),
     ("gamma-hedge-jumps", DeltaVegaHedge()),
 ]

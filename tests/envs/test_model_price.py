@@ -40,7 +40,14 @@ CLAIMS: dict[str, EuropeanOption | Digital] = {
     "digital-call": DigitalCall(strike=102.0, cash=10.0),
     "digital-put": DigitalPut(strike=98.0, cash=10.0),
 }
-each_market = pytest.mark.parametrize("market", MARKETS.values(), ids=list(MARKETS))
+# Bates is Heston's and Merton's characteristic functions in one: each alone is fast enough.
+each_market = pytest.mark.parametrize(
+    "market",
+    [
+        pytest.param(market, id=name, marks=[pytest.mark.slow] * (name == "bates"))
+        for name, market in MARKETS.items()
+    ],
+)
 # Parity, tested by itself, gives the other two.
 each_claim = pytest.mark.parametrize(
     "claim", [CLAIMS["call"], CLAIMS["digital-put"]], ids=["call", "digital-put"]

@@ -101,7 +101,8 @@ def test_every_term_of_a_cost_is_multiplied() -> None:
         return [cost.charge(trade, price, NUMPY) for cost in costs]
 
     own, tripled = charges(scenario.costs[0]), charges(of_cost(scenario, 3.0).costs[0])
-    assert {cost.kind for cost in scenario.costs[0]} == {*Cost.kinds}  # type: ignore[attr-defined]
+    ours = {name for name, kind in Cost.kinds.items() if kind.__module__ == Cost.__module__}
+    assert {cost.kind for cost in scenario.costs[0]} == ours  # type: ignore[attr-defined]
     np.testing.assert_allclose(tripled, 3.0 * np.array(own), rtol=1e-12)
 
 

@@ -49,7 +49,7 @@ def test_the_commands_are_those_that_work() -> None:
     assert commands == {
         *("list", "show", "train", "evaluate", "compare", "backtest"),
         *("sweep", "export", "reproduce", "frontier", "explain", "stress"),
-        *("trade-offs", "advise", "report"),
+        *("trade-offs", "advise", "report", "transfer", "bench"),
     }
 
 

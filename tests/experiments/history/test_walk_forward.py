@@ -230,6 +230,7 @@ def test_tuned_rules_and_real_trainings_know_nothing_later(
         train_all([replace(tasks[0], seed=1)], tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_heston_estimates_know_nothing_later() -> None:
     """With a GARCH fitted on the real index: a change on the last day of a window, and after it."""
     index = sp500()
