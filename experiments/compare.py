@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 from ..agents import AgentSettings, Trained
@@ -18,7 +17,7 @@ from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
 from .executor import Executor, Report, Serial, Task, Watch
 from .hedgers import standard_baselines
-from .questions import continued
+from .questions import continued, versions
 from .reports.report import Section, write_report
 from .runs import check_run, command, complete_run, finished_run, folder_name, write_json
 from .seed_tables import write_tables
@@ -66,7 +65,7 @@ def compare(
     names = [settings.algorithm for settings in agents] if names is None else names
     _check(scenarios, agents, names)
     question = {
-        "deephedge": metadata.version("deephedge"),
+        **versions(),
         "scenarios": [dump_scenario(scenario) for scenario in scenarios],
         "agents": [json.loads(settings.model_dump_json()) for settings in agents],
         "names": list(names),

@@ -12,15 +12,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from ..agents.threads import torch_threads
-from ..agents.training_state import LIBRARIES
 from .plugins import load_missing, loaded_plugins
-from .questions import found_answer, holding, stable, write_answer
+from .questions import found_answer, holding, stable, versions, write_answer
 
 RETRIES = 2  # of a task whose worker was killed
 OFTEN = 0.1  # seconds between two reports of a worker, at least
@@ -202,7 +200,7 @@ def packed(task: Task) -> bytes:
         work = pickle.dumps((task.work, task.arguments))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(f"task {task.key}: cannot be sent to another process: {error}") from None
-    return pickle.dumps((_versions(), loaded_plugins(), work))
+    return pickle.dumps((versions(), loaded_plugins(), work))
 
 
 def performed(task: bytes, report: Report) -> bytes:
@@ -227,13 +225,9 @@ def unpacked(outcome: bytes) -> Any:
     return result
 
 
-def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("deephedge", *LIBRARIES)}
-
-
 def _check_versions(asked: dict[str, str]) -> None:
     """A worker on another machine must compute as the caller would."""
-    for name, version in _versions().items():
+    for name, version in versions().items():
         if version != asked[name]:
             raise ValueError(
                 f"a worker has {name} {version} and the caller {asked[name]}: install the same on "

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor
 
+from ..agents.training_state import LIBRARIES
 from .runs import refuse_existing, write_json
+
+
+def versions() -> dict[str, str]:
+    """What results depend on: with another version a study does not go on."""
+    return {name: metadata.version(name) for name in ("deephedge", *LIBRARIES)}
 
 
 def stable(value: Any) -> Any:

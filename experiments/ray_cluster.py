@@ -56,8 +56,10 @@ class RayCluster:
             while running:
                 done, _ = ray.wait(list(running), timeout=POLL)
                 if watch is not None:
+                    under_way = {tasks[index].key for index in running.values()}
                     for key, fraction in ray.get(board.read.remote()).items():
-                        watch(key, fraction)
+                        if key in under_way:  # what is written late must not undo an end
+                            watch(key, fraction)
                 for reference in done:
                     index = running.pop(reference)
                     results[index] = unpacked(self._outcome(reference, tasks[index]))

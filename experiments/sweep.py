@@ -21,7 +21,7 @@ from ..envs.stream import Role, stream_of
 from .compare import compare
 from .evaluation import Evaluation
 from .executor import Executor, Serial, Task, Watch, run_tasks
-from .questions import continued
+from .questions import continued, versions
 from .runs import check_run
 from .sweep_trial import Trial, medians, try_settings
 
@@ -177,7 +177,7 @@ def _question(
 ) -> dict[str, Any]:
     """What must be the same for a sweep to go on."""
     return {
-        "deephedge": metadata.version("deephedge"),
+        **versions(),
         "optuna": metadata.version("optuna"),
         "scenarios": [dump_scenario(scenario) for scenario in scenarios],
         "settings": settings.model_dump(mode="json"),

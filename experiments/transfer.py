@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from .executor import Executor, Report, Serial, Task, Watch, run_tasks
 from .from_home import FromHome, HomeView, at_home
 from .hedgers import BEST as TUNED
 from .hedgers import named_hedgers
-from .questions import continued
+from .questions import continued, versions
 from .runs import check_run, complete_run, folder_name, load_run
 from .statistics import Estimate
 
@@ -114,7 +113,7 @@ def transfer(
     names = _fitting(scenarios) if rules is None else list(rules)
     _check_rules(scenarios, names)
     question = {
-        "deephedge": metadata.version("deephedge"),
+        **versions(),
         "scenarios": {label: dump_scenario(each) for label, each in scenarios.items()},
         "rules": names,
         "agents": {name: json.loads(each.model_dump_json()) for name, each in agents.items()},

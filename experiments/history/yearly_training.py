@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from ...envs import Hedger
 from ..executor import Executor, Serial, Task, Watch
-from ..questions import continued, stable
+from ..questions import continued, stable, versions
 from ..runs import complete_run, load_run
 from .walk_forward import Training
 
@@ -30,7 +29,7 @@ def train_all(
         ValueError: in one line, when the folder holds other trainings or something else; as
             `train_run`.
     """
-    question = {"deephedge": metadata.version("deephedge"), "trainings": stable(list(trainings))}
+    question = {**versions(), "trainings": stable(list(trainings))}
     home = folder.resolve()
     tasks = [
         Task(each.name, complete_run, (home / each.name, each.scenario, each.settings, each.seed))
