@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from .executor import (
@@ -42,6 +44,12 @@ class RayCluster:
         self, tasks: Sequence[Task], watch: Watch | None = None, finished: Finished | None = None
     ) -> list[Any]:
         """See `Executor`."""
+        with redirect_stdout(sys.stderr):  # Ray tells stdout of a death
+            return self._run(tasks, watch, finished)
+
+    def _run(
+        self, tasks: Sequence[Task], watch: Watch | None, finished: Finished | None
+    ) -> list[Any]:
         check_keys(tasks)
         parcels = [packed(task) for task in tasks]
         results: list[Any] = [None] * len(tasks)
@@ -56,9 +64,9 @@ class RayCluster:
             while running:
                 done, _ = ray.wait(list(running), timeout=POLL)
                 if watch is not None:
-                    under_way = {tasks[index].key for index in running.values()}
+                    going = {tasks[index].key for index in running.values()}
                     for key, fraction in ray.get(board.read.remote()).items():
-                        if key in under_way:  # what is written late must not undo an end
+                        if key in going:  # what comes late is no news of what is over
                             watch(key, fraction)
                 for reference in done:
                     index = running.pop(reference)

@@ -51,6 +51,10 @@ def die(folder, times, report):
         os.kill(os.getpid(), signal.SIGKILL)
     return len(marks)
 
+def linger(report):
+    report(0.5)
+    time.sleep(1.5)
+
 def leave(report):
     os._exit(3)
 
@@ -265,7 +269,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_ray(work: Any, tmp_path: Path) -> None:
+def test_ray(work: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Results, progress, a plugin's kinds, an error as it is, a death."""
     pytest.importorskip("ray")
     executor, told = executor_of("ray", 2), []
@@ -273,14 +277,19 @@ def test_ray(work: Any, tmp_path: Path) -> None:
     marks.mkdir()
     calm = load_scenario("short-call", {"market": "{kind: calm, spot: 100}"})
     tasks = [*tasks_of(work), Task("kind", work.kind, (calm,)), Task("die", work.die, (marks, 1))]
+    tasks.append(Task("linger", work.linger))
     results = executor.run(tasks, lambda key, fraction: told.append((key, fraction)))
-    assert results == [*Serial().run(tasks[:3]), "calm", 1]
+    assert results == [*Serial().run(tasks[:3]), "calm", 1, None]
     assert {key for key, fraction in told if fraction == 1.0} == {task.key for task in tasks}
-    assert ("a/0", 0.5) in told
+    assert ("linger", 0.5) in told
+    assert [
+        key for key, fraction in told if (key, 1.0) in told[: told.index((key, fraction))]
+    ] == []
     with pytest.raises(ValueError, match="x 7: not today"):
         executor.run([Task("b", work.refuse, (7,))])
     with pytest.raises(RuntimeError, match="task die: its worker was killed 3 times"):
         executor.run([Task("die", work.die, (marks, 9))])
+    assert capsys.readouterr().out == ""
 
 
 # The same from each
