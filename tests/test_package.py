@@ -137,6 +137,7 @@ def test_the_package_never_loads_the_extras() -> None:
     assert not EXTRAS & loaded_by("import deephedge")
 
 
+@pytest.mark.slow
 def test_a_loaded_extra_is_noticed() -> None:
     assert "pandas" in EXTRAS & loaded_by("import deephedge, pandas")
 

@@ -107,7 +107,9 @@ def test_it_is_not_exercised_on_the_day_it_is_sold() -> None:
     assert (episodes.mark[1:] == 0).all()
 
 
-@pytest.mark.parametrize(("every", "spot"), [(1, 95.0), (5, 102.0)])
+@pytest.mark.parametrize(
+    ("every", "spot"), [pytest.param(1, 95.0, marks=pytest.mark.slow), (5, 102.0)]
+)
 def test_what_is_paid_is_worth_the_premium(every: int, spot: float) -> None:
     """Under the pricing measure. Exercise on 40 dates only loses its holder a little.
 
