@@ -62,8 +62,8 @@ class AgentSettings(Part):
         patience: evaluations on the validation paths without a lower risk after which training
             stops; null: never.
         vary: what differs between training paths; nothing by default.
-        threads: of torch. Networks as small as these train slower on two than on one
-            (benchmarks/deep_hedging.py), and one gives the same numbers on any number of cores.
+        threads: of torch. One gives the same numbers on any number of cores, and networks as small
+            as these are no slower for it (pfhedge's in benchmarks/results/deep_hedging.json).
         options: further arguments of the SB3 class, as they are named there.
     """
 

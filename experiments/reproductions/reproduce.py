@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import torch
 
 from ...agents import AgentSettings, Trained, train_agent
 from ...agents.monitor import Progress
-from ...agents.training_state import LIBRARIES
 from ...baselines import TunedHedge
 from ...envs import Hedger, Scenario, simulate
 from ...envs.stream import Role, generator_of, stream_of
 from ..evaluation import Evaluation, HedgerResult, evaluate
 from ..evaluation import Report as EvaluationProgress
 from ..hedgers import named_hedgers
+from ..questions import versions
 from ..statistics import Estimate
 from .measures import MEASURES, Sample, scaled
 from .paper import Cell, Learner, Method, Paper
@@ -89,7 +88,7 @@ def reproduce_cell(paper: Paper, cell: Cell, run: Run) -> dict[str, Any]:
     price = opening_price(scenario)
     return {
         "command": run.command,
-        "versions": {lib: metadata.version(lib) for lib in ("deephedge", *LIBRARIES)},
+        "versions": versions(),
         "threads": torch.get_num_threads(),
         "paths": run.paths,
         "seed": run.seed,
