@@ -59,7 +59,7 @@ class Desk:
         self.numbers = self.action.steered(self.contract) * self.width
         self.features = scenario.features_of(self.view)
         self.own = tuple(name for name in self.features if name in OWN_FEATURES)
-        self.sees_gap = "gap" in self.own
+        self.sees_gap, self.sees_pnl = "gap" in self.own, "pnl" in self.own
         self.nets = tuple(name for name in self.own if name in ("net_gamma", "net_vega"))
         self.options, listings = self.contract.options, self.contract.listings
         # Whose numbers each instrument follows: all contracts of one hedge the same.
@@ -83,11 +83,6 @@ class Desk:
         """Whether an episode may end before its calendar."""
         called = self.margin is not None and self.margin.maintenance > 0
         return self.loss_limit is not None or called
-
-    @property
-    def looks_back(self) -> bool:
-        """Whether what happens at a date depends on what wealth or trades were before it."""
-        return self.may_stop or bool(self.scenario.frictions) or "pnl" in self.own
 
     def open(self, tape: Tape) -> Account:
         """The accounts at the start of the tape's episodes."""

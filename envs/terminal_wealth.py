@@ -27,11 +27,16 @@ def terminal_wealth(desk: Desk, episodes: Episodes, hedger: Hedger) -> Tensor:
         ValueError: from the rollout, for holdings of the wrong shape or not finite.
     """
     tape = Tape.of_tensors(episodes)
-    if tape.expires or desk.looks_back:
+    if desk.sees_pnl or not books_apart(desk, tape):
         outcome = rollout(desk.scenario, episodes, hedger, differentiable=True, desk=desk)
         wealth: Tensor = outcome.pnl
         return wealth
-    return _booked(desk, tape, _holdings(desk, tape, episodes, hedger))
+    return booked(desk, tape, _holdings(desk, tape, episodes, hedger))
+
+
+def books_apart(desk: Desk, tape: Tape) -> bool:
+    """Whether a date's books need nothing of earlier dates but cash and holdings."""
+    return not (tape.expires or desk.may_stop or desk.scenario.frictions)
 
 
 def _holdings(desk: Desk, tape: Tape, episodes: Episodes, hedger: Hedger) -> tuple[Tensor, ...]:
@@ -48,8 +53,11 @@ def _holdings(desk: Desk, tape: Tape, episodes: Episodes, hedger: Hedger) -> tup
     return tuple(map(torch.stack, zip(*chosen, strict=True)))
 
 
-def _booked(desk: Desk, tape: Tape, held: tuple[Tensor, ...]) -> Tensor:
-    """The wealth at the end of what was held: every date's books from cash 0, added up."""
+def booked(desk: Desk, tape: Tape, held: tuple[Tensor, ...]) -> Tensor:
+    """The wealth ``[N]`` at the end of what was held, ``[T, N]`` per instrument.
+
+    Every date's books from cash 0, added up: for those that stand apart.
+    """
     before = tuple([torch.cat([torch.zeros_like(h[:1]), h[:-1]]) for h in held])
     dates, _ = step(Account(0.0, before, 0.0), held, tape.all_periods(), desk.costs, desk.ops)
     cash, received = dates.cash, tape.premium

@@ -132,7 +132,7 @@ class DeepBellman(DeepHedging):
         self._evaluate(seen, *self._improve(steps, holding, seen), desk.scenario)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        return torch.stack([n for date in hedger.actions for n in date]).cpu().numpy()
+        return torch.stack(hedger.actions).cpu().numpy()
 
     def _improve(self, steps: OneStep, holding: Columns, seen: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the actor; what the critic learns from, ``[M]`` money and slopes ``[M, K]``.

@@ -18,14 +18,18 @@ from torch import Tensor, nn
 from ...envs import Episodes, Known, Scenario, Variation, View, draw
 from ...envs.desk import Desk
 from ...envs.group_terms import GroupTerms
+from ...envs.hedger import Observations
 from ...envs.namespace import TORCH
 from ...envs.stream import Role, generator_of, stream_of
-from ...envs.terminal_wealth import terminal_wealth
+from ...envs.tape import Tape
+from ...envs.terminal_wealth import booked, terminal_wealth
 from ...envs.variation import with_aversion
 from ..random_state import global_generators
 from ..sb3_environment import HedgingVecEnv
+from .dense import parameters_of
 from .policy import PathwisePolicy
 from .surrogate import SurrogateDesk, check_pathwise
+from .unrolled import can_unroll, unrolled
 
 CLIPPED_NORM = 1.0  # of the gradient of the loss in money scales
 
@@ -148,7 +152,7 @@ class DeepHedging(BaseAlgorithm):
         self.policy.set_training_mode(True)
         hedger = Pathwise(self.policy, desk)
         assert isinstance(self.env, HedgingVecEnv)
-        loss = pathwise_loss(desk, episodes, hedger, self.env.env.problem.groups)
+        loss = pathwise_loss(hedger, episodes, self.env.env.problem.groups)
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -159,7 +163,7 @@ class DeepHedging(BaseAlgorithm):
         self.logger.record("train/loss", float(loss.detach()))
         self.logger.record("train/gradient_norm", float(norm))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        return torch.stack([n for date in hedger.actions for n in date]).cpu().numpy()
+        return torch.stack(hedger.actions).cpu().numpy()
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
@@ -177,14 +181,15 @@ class Pathwise:
     """The policy as a hedger in torch, through whose holdings gradients flow.
 
     Attributes:
-        actions: the numbers played at each date so far, ``[N]`` each, cut from the gradient.
+        desk: what it acts through.
+        actions: the numbers played so far, ``[N]`` each, date by date, cut from the gradient.
     """
 
     name = "deep-hedging"
 
     def __init__(self, policy: PathwisePolicy, desk: Desk) -> None:
-        self._policy, self._desk = policy, desk
-        self.actions: list[tuple[Tensor, ...]] = []
+        self._policy, self.desk = policy, desk
+        self.actions: list[Tensor] = []
 
     def start(self, n: int) -> Tensor | None:
         """What the policy remembers before the first date."""
@@ -192,15 +197,24 @@ class Pathwise:
 
     def act(self, known: Known, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The holdings ``[N, K]`` that the action asks for through the view."""
-        numbers, state = self._policy.play(*known.seen(self._desk), state)
-        self.actions.append(tuple([number.detach() for number in numbers]))
-        targets: Tensor = known.asked(self._desk, numbers)
+        numbers, state = self._policy.play(*known.seen(self.desk), state)
+        self.actions += [number.detach() for number in numbers]
+        targets: Tensor = known.asked(self.desk, numbers)
         return targets, state
 
+    def wealth(self, episodes: Episodes) -> Tensor:
+        """The P&L ``[N]`` of torch ``episodes``: all dates in one operation where that can be."""
+        desk, policy, tape = self.desk, self._policy, Tape.of_tensors(episodes)
+        if policy.between is None or not can_unroll(desk, tape):
+            return terminal_wealth(desk, episodes, self)
+        tape = Observations(episodes, False).based(desk.action.built_on, desk.scenario, tape)
+        market = episodes.features(desk.features)[:-1].to(tape.mark.dtype)
+        held, actions = unrolled(desk, tape, market, policy.between, parameters_of(policy.mu))
+        self.actions += actions.flatten(0, 1).unbind(0)
+        return booked(desk, tape, held)
 
-def pathwise_loss(
-    desk: Desk, episodes: Episodes, hedger: Pathwise, groups: GroupTerms | None = None
-) -> Tensor:
+
+def pathwise_loss(hedger: Pathwise, episodes: Episodes, groups: GroupTerms | None = None) -> Tensor:
     """``mean l_theta(L)`` over torch ``episodes``, over the money scale; theta is the batch's own.
 
     Where the risk is the least mean over theta, its gradient is that of the batch's risk (envelope
@@ -208,12 +222,13 @@ def pathwise_loss(
     positive number, and for the quadratic risks that of the squared risk. Where ``groups`` of paths
     differ, theta is each group's own and its losses count at the group's scale.
     """
-    loss, objective = -terminal_wealth(desk, episodes, hedger), desk.scenario.objective
+    scenario = hedger.desk.scenario
+    loss, objective = -hedger.wealth(episodes), scenario.objective
     if groups is not None:
         return _group_loss(loss, episodes, groups)
     theta = objective.theta(loss.detach().cpu().numpy())
     mean: Tensor = objective.pointwise(loss, theta, TORCH).mean()
-    return mean / desk.contract.scale
+    return mean / scenario.contract.scale
 
 
 def _group_loss(loss: Tensor, episodes: Episodes, groups: GroupTerms) -> Tensor:

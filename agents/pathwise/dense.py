@@ -1,12 +1,12 @@
-"""A network's step in a rollout as one autograd operation.
+"""A network's step in a rollout, forward and back, without autograd's bookkeeping.
 
-Each date of a differentiable rollout calls the network once. As one operation it needs no
-concatenation of the observation, no gradient to the market's features and no copy for the ReLU.
+Each date of a rollout calls the network once. Written out it needs no concatenation of the
+observation, no gradient to the market's features and no copy for the ReLU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,25 +32,94 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 }
 
 
+class Dense:
+    """``clip(MLP(observation), -1, 1)`` and its gradient.
+
+    Evidence: equal to the plain network and its gradient in tests/agents/test_dense.py.
+
+    Args:
+        parameters: weight and bias of each linear layer in turn, at least two of them.
+        activation: the one that stands between.
+        owned: how many of the observation's columns, the last ones, gradients flow to.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], activation: Activation, owned: int) -> None:
+        self._activation = activation
+        self._weights, self._biases = parameters[::2], parameters[1::2]
+        self._hidden = [
+            (bias, weight.t()) for weight, bias in zip(self._weights, self._biases, strict=True)
+        ][:-1]
+        self._last_bias = self._biases[-1][:, None]
+        self._first = self._weights[0].shape[1] - owned
+        self._own = self._weights[0][:, self._first :].t().contiguous()
+
+    def forward(self, market: Tensor, own: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The numbers ``[width, N]``, and what each layer was given, ``[N, F]``.
+
+        ``market`` is ``[N, F]``, its last columns unfilled: ``own``, each ``[N]``, is put there.
+        """
+        for column, value in enumerate(own, start=self._first):
+            market[:, column] = value
+        value, values = market, [market]
+        for bias, turned in self._hidden:
+            value = self._activation.value_(torch.addmm(bias, value, turned))
+            values.append(value)
+        raw = torch.addmm(self._last_bias, self._weights[-1], value.t())
+        return raw.clamp_(-1.0, 1.0), values
+
+    def adds_to(self, found: Sequence[Tensor]) -> None:
+        """Add the gradients that `backward` finds to these, each like its parameter."""
+        self._found = list(zip(found[::2], [f.t() for f in found[::2]], found[1::2], strict=True))
+
+    def backward(self, gradient: Tensor, values: list[Tensor]) -> Tensor:
+        """From the gradient to the numbers before their clip to that to the own columns.
+
+        ``[width, N]`` to ``[owned, N]``.
+        """
+        last = len(values) - 1
+        weight, _, bias = self._found[last]
+        weight.addmm_(gradient, values[last])
+        bias.add_(gradient.sum(1))
+        pulled = _outer(gradient, self._weights[last])
+        for layer in range(last - 1, -1, -1):
+            value = values[layer]
+            pulled = self._activation.gradient_(pulled, values[layer + 1])
+            weight, turned, bias = self._found[layer]
+            if value.shape[1] < pulled.shape[1]:  # the quicker way round of the library's
+                turned.addmm_(value.t(), pulled)
+            else:
+                weight.addmm_(pulled.t(), value)
+            bias.add_(pulled.sum(0))
+            if layer > 0:
+                pulled = pulled @ self._weights[layer]
+        return self._own @ pulled.t()
+
+
+def inside(numbers: Tensor) -> Tensor:
+    """Where the clip to [-1, 1] has left them alone."""
+    return numbers.abs() < 1.0
+
+
+def _outer(gradient: Tensor, weight: Tensor) -> Tensor:
+    """``gradient^T weight``: of one row each by broadcasting, which the library does faster."""
+    return gradient.t() * weight if len(gradient) == 1 else gradient.t() @ weight
+
+
 def dense(
     layers: nn.Sequential, activation: Activation, market: Tensor, own: list[Tensor]
 ) -> tuple[Tensor, ...]:
-    """``clip(MLP(observation), -1, 1)``, each number ``[N]``.
-
-    Args:
-        layers: linear ones with activations between.
-        activation: the one that stands there.
-        market: ``[N, F]``, its last columns unfilled: ``own`` is written there.
-        own: columns ``[N]`` that gradients flow to.
-
-    Evidence: equal to the plain network and its gradient in tests/agents/test_dense.py.
-    """
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    parameters = [p for layer in linear for p in (layer.weight, layer.bias)]
+    """`Dense` as one autograd operation; each number ``[N]``."""
+    parameters = parameters_of(layers)
     numbers: tuple[Tensor, ...] = _Dense.apply(  # type: ignore[no-untyped-call]
         activation, market, len(own), *own, *parameters
     )
     return numbers
+
+
+def parameters_of(layers: nn.Sequential) -> list[Tensor]:
+    """Weight and bias of each linear layer."""
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    return [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
 
 
 class _Dense(torch.autograd.Function):
@@ -59,42 +128,18 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Activation, market: Tensor, owned: int, *rest: Tensor) -> Any:
         own, parameters = rest[:owned], rest[owned:]
-        first = market.shape[-1] - owned
-        for column, value in enumerate(own, start=first):
-            market[:, column] = value
-        values = [market]
-        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-            values.append(activation.value_(torch.addmm(bias, values[-1], weight.t())))
-        raw = torch.addmm(parameters[-1][:, None], parameters[-2], values[-1].t())
-        action = raw.clamp(-1.0, 1.0)
+        network = Dense(parameters, activation, owned)
+        numbers, values = network.forward(market, own)
         # Not `save_for_backward`: its check would take the next date's columns for a change of
         # these, as all dates are one block. Each is written once.
-        ctx.saved = activation, first, values, raw == action, parameters[:-1:2]
-        return action.unbind(0)
+        ctx.saved = network, values, inside(numbers), parameters
+        return numbers.unbind(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        activation, first, values, inside, weights = ctx.saved
-        last = torch.stack(gradients).mul_(inside)  # [width, N]
-        found = [last.sum(1), last @ values[-1]]
-        gradient = _outer(last, weights[-1])
-        for layer in range(len(weights) - 2, -1, -1):
-            gradient = activation.gradient_(gradient, values[layer + 1])
-            found += [gradient.sum(0), _pull(gradient, values[layer])]
-            if layer > 0:
-                gradient = gradient @ weights[layer]
-        own = weights[0][:, first:].t().contiguous() @ gradient.t()
-        return None, None, None, *own.unbind(0), *reversed(found)
-
-
-def _outer(last: Tensor, weight: Tensor) -> Tensor:
-    """``last^T weight``: of one row each by broadcasting, which the library does faster."""
-    return last.t() * weight if len(last) == 1 else last.t() @ weight
-
-
-def _pull(gradient: Tensor, value: Tensor) -> Tensor:
-    """``gradient^T value``: with few columns the other way round, which the library does faster."""
-    if value.shape[1] < gradient.shape[1]:
-        return (value.t() @ gradient).t()
-    return gradient.t() @ value
+        network, values, free, parameters = ctx.saved
+        found = [torch.zeros_like(parameter) for parameter in parameters]
+        network.adds_to(found)
+        own = network.backward(torch.stack(gradients).mul_(free), values)
+        return None, None, None, *own.unbind(0), *found

@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from torch import Tensor, nn
 
-from .dense import ACTIVATIONS, dense
+from .dense import ACTIVATIONS, Activation, dense
 
 LAST_LAYER = 0.1  # its first weights are a tenth of torch's own: the first actions are near 0
 
@@ -60,9 +60,8 @@ class PathwisePolicy(BasePolicy):
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The action's numbers ``[N]`` in a rollout, and the memory after; ``own`` goes in last."""
         market = market.to(self._last.weight.dtype)
-        activation = ACTIVATIONS.get(self._activation)
-        if self.cells is None and activation is not None and len(self.mu) > 1:
-            return dense(self.mu, activation, market, own), None
+        if self.between is not None:
+            return dense(self.mu, self.between, market, own), None
         head = market[:, : market.shape[1] - len(own)]
         observation = torch.cat([head, *(column[:, None] for column in own)], -1)
         action, memory = self._step(observation, memory)
@@ -81,6 +80,13 @@ class PathwisePolicy(BasePolicy):
         if self.cells is None:
             return None
         return self._last.weight.new_zeros((n, self.cells.hidden_size))
+
+    @property
+    def between(self) -> Activation | None:
+        """What stands between the layers, where `Dense` can play the network; else null."""
+        if self.cells is not None or len(self.mu) == 1:
+            return None
+        return ACTIVATIONS.get(self._activation)
 
     @property
     def _last(self) -> nn.Linear:

@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_the_risk(
     view = View(action=action) if action else View()
     episodes = paths(scenario, 60)
     policy = fresh(scenario, view, 20.0).double()
-    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(hedger(scenario, policy, view), episodes).backward()  # type: ignore[no-untyped-call]
     gradient = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
     found, expected = [], []
     for seed in range(4):
@@ -213,7 +213,7 @@ def test_several_instruments_all_learn(preset: str, action: Any) -> None:
     policy = fresh(scenario, view, 3.0)
     generator = torch.Generator().manual_seed(1)
     episodes = simulate(scenario, 128, generator, torch.float32)
-    pathwise_loss(Desk(scenario, TORCH, view), episodes, hedger(scenario, policy, view)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(hedger(scenario, policy, view), episodes).backward()  # type: ignore[no-untyped-call]
     pulls = policy.mu[-1].weight.grad
     assert torch.isfinite(pulls).all()
     by_instrument = pulls.reshape(len(scenario.hedges), view.action.width, -1).abs()

@@ -71,7 +71,7 @@ def test_the_gradient_goes_through_time(three_steps: Scenario) -> None:
     """To every weight, against central differences in float64."""
     policy, episodes = remembering(three_steps).double(), paths(three_steps)
     desk = Desk(three_steps, TORCH)
-    pathwise_loss(desk, episodes, Pathwise(policy, desk)).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Pathwise(policy, desk), episodes).backward()  # type: ignore[no-untyped-call]
     parameters = dict(policy.named_parameters())
     assert {"cells.weight_hh", "cells.weight_ih"} <= set(parameters)
     scale, step = three_steps.contract.scale, 1e-6

@@ -65,7 +65,7 @@ def test_the_pathwise_gradient_is_that_of_the_weighted_group_risks(
     episodes = draw(three_steps, variation, 80, generator())
     desk = Desk(three_steps, TORCH, problem.view)
 
-    pathwise_loss(desk, episodes, Pathwise(policy, desk), problem.groups).backward()  # type: ignore[no-untyped-call]
+    pathwise_loss(Pathwise(policy, desk), episodes, problem.groups).backward()  # type: ignore[no-untyped-call]
     found = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
     policy.zero_grad()
 
