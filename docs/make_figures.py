@@ -241,7 +241,7 @@ def tables() -> dict[Path, str]:
     found |= {DOCS / "claims" / f"{p}.md": claim_checks(p) for p in load("claims")["checks"]}
     for path in sorted((DOCS / "strategies").glob("*.md")):
         if (DOCS / "results" / f"strategy-{path.stem}.json").exists():
-            found[path] = strategy(load(f"strategy-{path.stem}"))
+            found[path] = strategy(load(f"strategy-{path.stem}"), load("strategy-bases"))
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
     found[DOCS / "reproductions.md"] = reproductions()

@@ -8,8 +8,11 @@ Document = dict[str, Any]
 LEARNED = ("deep-hedging", "ppo")
 
 
-def strategy(document: Document) -> str:
-    """Every hedger of a strategy, lowest risk first, and whether learning is behind."""
+def strategy(document: Document, bases: Document) -> str:
+    """Every hedger of a strategy, lowest risk first, and whether learning is behind.
+
+    ``bases`` has what an agent comes to that is built on a rule, where that was measured.
+    """
     evaluation = document["evaluation"]
     hedgers = sorted(evaluation["hedgers"], key=lambda hedger: hedger["risk"]["value"])
     effort = "; ".join(
@@ -26,6 +29,7 @@ def strategy(document: Document) -> str:
         *map(_row, hedgers),
         "",
         *_standing(hedgers),
+        *_based(evaluation["scenario"], bases),
     ]
     return "\n".join(lines)
 
@@ -78,6 +82,20 @@ def _interval(figures: Document, sign: str = "") -> str:
     if figures["low"] is None:
         return "none"
     return f"[{figures['low']:{sign}.4g}, {figures['high']:{sign}.4g}]"
+
+
+def _based(name: str, bases: Document) -> list[str]:
+    lines: list[str] = []
+    for case in bases["cases"]:
+        if case["strategy"] == name:
+            risk = case["risk"]
+            found = f"{risk['value']:.4g} {_interval(risk)}"
+            lines += [
+                "",
+                f"With `--base {case['base']}` the risk of `{case['agent']}` is {found} "
+                f"(`{bases['command']}`, the same paths).",
+            ]
+    return lines
 
 
 def _standing(hedgers: list[Document]) -> list[str]:
