@@ -26,7 +26,7 @@ from deephedge.baselines import DeltaHedge, OptimalHedge, tuned, tuning_paths
 from deephedge.baselines import ZakamoulineHedge as Zakamouline
 from deephedge.envs import Hedger, Scenario
 from deephedge.experiments import evaluate
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "agent-gaps.json"
 PATHS, EVALUATION_SEED, SEEDS = 200_000, 1_000, range(5)

@@ -65,12 +65,19 @@ def interval(values: list[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
+def _steps(runs: list[Document]) -> str:
+    """Of each kind of training: the separate ones are all alike."""
+    steps = {run["training"]: f"{run['steps']:,}" for run in runs}
+    one, ppo = steps.pop("deep-hedging, conditioned"), steps.pop("ppo, conditioned")
+    return f"{next(iter(steps.values()))} separate, {one} conditioned, {ppo} ppo"
+
+
 def conditioned(document: Document) -> str:
     """One policy for all aversions beside one for each."""
     lines = [
         f"Measured by `{document['command']}` on {document['paths']:,} paths: the share of the gap "
         "from delta to the optimum that is closed at each aversion, the mean over seeds and every "
-        "seed behind it.",
+        f"seed behind it. Path-steps of a training: {_steps(document['runs'])}.",
         "",
         "| aversion | separate trainings | one conditioned policy | lost | ppo, conditioned |",
         "|---|---|---|---|---|",

@@ -45,8 +45,8 @@ from deephedge.experiments.evaluation import (
     summarise,
     with_references,
 )
-from deephedge.experiments.runs import write_json
 from deephedge.experiments.statistics import Estimate
+from deephedge.experiments.whole_files import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coverage.json"
 POPULATION, PATHS, REPETITIONS, SEED = 61 * BLOCK, 10_000, 2_000, 0

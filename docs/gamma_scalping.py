@@ -18,7 +18,7 @@ from deephedge.baselines import parse_baseline
 from deephedge.envs import rollout
 from deephedge.experiments.evaluation import evaluation_block
 from deephedge.experiments.gamma_scalping import scalp, vol_integral
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results" / "gamma-capture.json"

@@ -21,7 +21,7 @@ from deephedge.baselines import parse_baseline
 from deephedge.envs import Episodes, Scenario, rollout
 from deephedge.experiments import statistics
 from deephedge.experiments.evaluation import evaluation_block
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results" / "market-maker-ledger.json"

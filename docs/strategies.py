@@ -21,7 +21,7 @@ from deephedge.agents import agent_settings, train_agent
 from deephedge.envs import Hedger, Scenario
 from deephedge.experiments import evaluate
 from deephedge.experiments.hedgers import standard_baselines
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 DOCS = Path(__file__).resolve().parent
 PATHS, SEED, TRAINING_SEED = 50_000, 1_000, 0

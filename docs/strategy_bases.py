@@ -16,7 +16,7 @@ from deephedge.agents import agent_settings, train_agent
 from deephedge.baselines import parse_baseline
 from deephedge.experiments import evaluate
 from deephedge.experiments.questions import versions
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 CASES = (
     ("vega-hedging", "deep-hedging", "delta-vega"),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deephedge.envs import Hedger, Scenario, mark, rollout
 from deephedge.envs.episodes import market_paths
 from deephedge.experiments.from_home import FromHome, HomeView, at_home
-from deephedge.experiments.runs import write_json
+from deephedge.experiments.whole_files import write_json
 
 BLOCK, EVALUATION_SEED = 10_000, 1_000
 Document = dict[str, Any]

@@ -17,10 +17,11 @@ from .evaluation import Evaluation, evaluate, example_paths
 from .evaluation import Report as EvaluationProgress
 from .executor import Executor, Report, Serial, Task, Watch
 from .hedgers import standard_baselines
-from .questions import continued, versions
+from .questions import continued, made_with
 from .reports.report import Section, write_report
-from .runs import check_run, command, complete_run, finished_run, folder_name, write_json
+from .runs import check_run, command, complete_run, finished_run, folder_name
 from .seed_tables import write_tables
+from .whole_files import write_json
 
 MAPPED = 4  # learned policies drawn in a report, at most
 QUESTION = "compare.json"
@@ -65,7 +66,7 @@ def compare(
     names = [settings.algorithm for settings in agents] if names is None else names
     _check(scenarios, agents, names)
     question = {
-        **versions(),
+        **made_with(),
         "scenarios": [dump_scenario(scenario) for scenario in scenarios],
         "agents": [json.loads(settings.model_dump_json()) for settings in agents],
         "names": list(names),

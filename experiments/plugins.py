@@ -27,7 +27,8 @@ def load_plugin(file: Path) -> None:
     """Run a Python file, which registers the kinds it defines.
 
     Raises:
-        ValueError: in one line, for a file that is none or fails.
+        ValueError: in one line, for a file that is none, fails, or is named as one of another
+            folder.
     """
     if not file.is_file() or file.suffix != ".py":
         raise ValueError(f"--plugin {file}: give a Python file")
@@ -48,7 +49,11 @@ def load_missing(plugins: tuple[PluginSource, ...]) -> None:
 
 
 def _run(plugin: PluginSource) -> None:
-    module = ModuleType(PREFIX + Path(plugin.file).stem)
+    name = PREFIX + Path(plugin.file).stem
+    other = getattr(sys.modules.get(name), "__plugin__", plugin)
+    if Path(other.file).resolve() != Path(plugin.file).resolve():
+        raise ValueError(f"--plugin {plugin.file}: named as {other.file}: rename one of them")
+    module = ModuleType(name)
     module.__file__ = plugin.file
     module.__plugin__ = plugin  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module  # its classes are looked up there when they are unpickled

@@ -17,12 +17,23 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from ..agents.training_state import LIBRARIES
-from .runs import refuse_existing, write_json
+from .plugins import loaded_plugins
+from .runs import refuse_existing
+from .whole_files import write_json
 
 
 def versions() -> dict[str, str]:
     """What results depend on: with another version a study does not go on."""
     return {name: metadata.version(name) for name in ("deephedge", *LIBRARIES)}
+
+
+def made_with() -> dict[str, str]:
+    """The same with the user's plugins, by a digest of their text."""
+    plugins = {
+        f"plugin {Path(each.file).name}": hashlib.sha256(each.code).hexdigest()
+        for each in loaded_plugins()
+    }
+    return versions() | plugins
 
 
 def stable(value: Any) -> Any:

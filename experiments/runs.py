@@ -31,6 +31,7 @@ from ..envs.namespace import NUMPY
 from ..envs.presets import dump_yaml, read_yaml
 from .run_log import RunLog
 from .tensorboard_view import hparams
+from .whole_files import write_json, write_text
 
 CONFIG, CHECKPOINT, POLICY = "config.yaml", "checkpoint", "policy"
 METRICS = "metrics.csv"
@@ -76,10 +77,13 @@ def refuse_existing(folder: Path) -> None:
     """Nothing is overwritten.
 
     Raises:
-        ValueError: when the folder exists.
+        ValueError: when the folder exists, or lies in what is a file.
     """
     if folder.exists():
         raise ValueError(f"{folder} exists: give another --out, or remove it")
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ValueError(f"{folder}: {parent} is a file: give another --out")
 
 
 def folder_name(name: str) -> str:
@@ -115,7 +119,7 @@ def train_run(
     check_run(scenario, settings)
     config = run_config(scenario, settings, seed)
     with new_folder(folder):
-        _write(folder / CONFIG, config)
+        write_text(folder / CONFIG, config)
         run = UnfinishedRun(folder, scenario, settings, seed)
         return _train(run, name, progress)
 
@@ -315,14 +319,3 @@ def run_meta(seed: int, seconds: float) -> dict[str, Any]:
 def command() -> str:
     """How this was started, for a person to repeat."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def write_json(path: Path, document: Any) -> None:
-    """A small JSON file, in one piece."""
-    _write(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

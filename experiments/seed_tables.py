@@ -12,6 +12,7 @@ from ..baselines import DeltaHedge, OptimalHedge
 from .evaluation import Evaluation, HedgerResult
 from .seed_statistics import ENOUGH, AcrossSeeds, AgentResult, Interval, OverSeeds
 from .text_tables import Cell, decimals_of, markdown_table, text_table
+from .whole_files import write_text
 
 SMALLEST_P = 1e-4
 NUMERIC = re.compile(r"[-+\d.,;% \[\]<]+")
@@ -38,9 +39,7 @@ def write_tables(folder: Path, evaluations: Sequence[Evaluation]) -> None:
         ("table.csv", as_csv(evaluations)),
         ("table.tex", latex(evaluations)),
     ):
-        part = folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        write_text(folder / name, text)
 
 
 def terminal(evaluations: Sequence[Evaluation]) -> str:

@@ -21,9 +21,10 @@ from ..envs.stream import Role, stream_of
 from .compare import compare
 from .evaluation import Evaluation
 from .executor import Executor, Serial, Task, Watch, run_tasks
-from .questions import continued, versions
+from .questions import continued, made_with
 from .runs import check_run
 from .sweep_trial import Trial, medians, try_settings
+from .whole_files import write_text
 
 QUESTION, TRIALS, TABLE, BEST, FINAL = "sweep.json", "trials", "trials.csv", "best.yaml", "final"
 BATCH = 4  # trials that are chosen at once
@@ -177,7 +178,7 @@ def _question(
 ) -> dict[str, Any]:
     """What must be the same for a sweep to go on."""
     return {
-        **versions(),
+        **made_with(),
         "optuna": metadata.version("optuna"),
         "scenarios": [dump_scenario(scenario) for scenario in scenarios],
         "settings": settings.model_dump(mode="json"),
@@ -278,9 +279,7 @@ def _write(folder: Path, trials: list[Trial], settings: AgentSettings) -> Sweep:
     if not found.ranked:
         return found
     best = with_values(settings, found.ranked[0].values)
-    part = folder / f"{BEST}.part"
-    part.write_text(dump_yaml(best.model_dump(mode="json")), encoding="utf-8")
-    part.replace(folder / BEST)
+    write_text(folder / BEST, dump_yaml(best.model_dump(mode="json")))
     return replace(found, best=best)
 
 

@@ -24,7 +24,7 @@ from .executor import Executor, Report, Serial, Task, Watch, run_tasks
 from .from_home import FromHome, HomeView, at_home
 from .hedgers import BEST as TUNED
 from .hedgers import named_hedgers
-from .questions import continued, versions
+from .questions import continued, made_with
 from .runs import check_run, complete_run, folder_name, load_run
 from .statistics import Estimate
 
@@ -113,7 +113,7 @@ def transfer(
     names = _fitting(scenarios) if rules is None else list(rules)
     _check_rules(scenarios, names)
     question = {
-        **versions(),
+        **made_with(),
         "scenarios": {label: dump_scenario(each) for label, each in scenarios.items()},
         "rules": names,
         "agents": {name: json.loads(each.model_dump_json()) for name, each in agents.items()},

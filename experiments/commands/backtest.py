@@ -19,8 +19,8 @@ from ..history.periods import Period
 from ..history.price_history import PriceHistory, from_file, sp500
 from ..history.walk_forward import Training, Walk, walk_forward
 from ..history.yearly_training import train_all
-from ..runs import write_json
 from ..text_tables import Cell, text_table
+from ..whole_files import write_json
 from .options import (
     AsJson,
     Hedgers,

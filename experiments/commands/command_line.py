@@ -30,8 +30,8 @@ from ..runs import (
     resume_run,
     train_run,
     unfinished_run,
-    write_json,
 )
+from ..whole_files import write_json
 from .advise import advise_
 from .backtest import backtest_
 from .bench import bench_

@@ -16,7 +16,8 @@ from ..frontier import Frontier, Point, cost_frontier, frontier, size_frontier
 from ..hedgers import named_hedgers
 from ..reports.frontier_figure import frontier_figure
 from ..reports.svg import svg
-from ..runs import refuse_existing, write_json
+from ..runs import refuse_existing
+from ..whole_files import write_json, write_text
 from .options import AsJson, Hedgers, Plugin, Seed, Settings, named_scenario, say_json
 from .terminal import loud, progress_bar, say
 
@@ -62,7 +63,7 @@ def frontier_(
     if out is not None:
         out.mkdir(parents=True)
         write_json(out / "frontier.json", found.document())
-        (out / "frontier.svg").write_text(svg(frontier_figure(found.document())), "utf-8")
+        write_text(out / "frontier.svg", svg(frontier_figure(found.document())))
         loud(f"frontier: {out}/frontier.svg")
     if as_json:
         say_json(found.document())

@@ -15,7 +15,8 @@ import typer
 from ..reproductions.paper import paper_names, read_paper
 from ..reproductions.reproduce import Run, Watch, reproduce
 from ..reproductions.table import cell_table
-from ..runs import command, write_json
+from ..runs import command
+from ..whole_files import write_json
 from .terminal import catalogue, loud, progress_bar, say
 
 

@@ -13,11 +13,12 @@ from ...agents import AgentSettings, agent_settings
 from ...envs import Scenario
 from ..reports.svg import svg
 from ..reports.transfer_figure import transfer_figure
-from ..runs import command, folder_name, free_folder, write_json
+from ..runs import command, folder_name, free_folder
 from ..scenario_grid import over
 from ..text_tables import text_table
 from ..transfer import transfer
 from ..transfer_tables import NOTES, markdown, tables
+from ..whole_files import write_json, write_text
 from .options import (
     AsJson,
     Plugin,
@@ -139,6 +140,6 @@ def _agents(names: list[str], steps: int | None) -> dict[str, AgentSettings]:
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     write_json(folder / "transfer.json", {"command": command(), "transfer": found})
-    (folder / "transfer.md").write_text(markdown(found) + "\n", encoding="utf-8")
-    (folder / "transfer.svg").write_text(svg(transfer_figure(found)), encoding="utf-8")
+    write_text(folder / "transfer.md", markdown(found) + "\n")
+    write_text(folder / "transfer.svg", svg(transfer_figure(found)))
     loud(f"transfer: {folder}/transfer.md and transfer.svg")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...envs import Hedger
 from ..executor import Executor, Serial, Task, Watch
-from ..questions import continued, stable, versions
+from ..questions import continued, made_with, stable
 from ..runs import complete_run, load_run
 from .walk_forward import Training
 
@@ -29,7 +29,7 @@ def train_all(
         ValueError: in one line, when the folder holds other trainings or something else; as
             `train_run`.
     """
-    question = {**versions(), "trainings": stable(list(trainings))}
+    question = {**made_with(), "trainings": stable(list(trainings))}
     home = folder.resolve()
     tasks = [
         Task(each.name, complete_run, (home / each.name, each.scenario, each.settings, each.seed))

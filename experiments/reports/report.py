@@ -18,6 +18,7 @@ from ...envs import ScenarioError, dump_scenario
 from ..evaluation import Evaluation, Example, HedgerResult
 from ..recorded import RecordedEvaluation, basis
 from ..statistics import Estimate
+from ..whole_files import write_text
 from . import figures
 from .facts import definition, facts
 from .seeds_figure import ACROSS, seed_plates
@@ -97,12 +98,7 @@ def write_report(path: Path, title: str, sections: Sequence[Shown], command: str
         risks=_meanings(sections),
         sections=[_section(section, f"s{i}") for i, section in enumerate(sections, start=1)],
     )
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def _template() -> Any:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -29,7 +29,6 @@ from deephedge.experiments.runs import (
     new_folder,
     run_config,
     train_run,
-    write_json,
 )
 
 Brief = Callable[..., Scenario]
@@ -270,12 +269,3 @@ def test_a_damaged_run_is_refused_in_one_line(
     with pytest.raises(ValueError, match=message) as refused:
         load_run(folder)
     assert str(folder) in str(refused.value) and "\n" not in str(refused.value)
-
-
-def test_json_files_are_strict_and_whole(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"x": [1.5, None]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": [1.5, None]}
-    document: dict[str, Any] = {"x": float("nan")}
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "b.json", document)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -151,6 +151,10 @@ BAD = [
     (["backtest", "--walk-forward", "--steps", "9"], "--steps without --agent: nothing is trained"),
     (["backtest", "--third-fridays", "--days", "60"], "--days beside --third-fridays: give one"),
     (["backtest", "--max-gap", "3"], "--max-gap without --data: the S&P 500 has no gap"),
+    (
+        ["frontier", "short-call", "--out", "text.yaml/new"],
+        "new: text.yaml is a file: give another",
+    ),
     (["--plugin", "missing.py", "list"], "--plugin missing.py: give a Python file"),
     (["list", "--plugin", "broken.py"], "--plugin broken.py: SyntaxError"),
     (["list", "--plugin", "failing.py"], "--plugin failing.py: ZeroDivisionError: division by"),
@@ -265,8 +269,8 @@ def test_an_interrupted_walk_without_a_folder_promises_nothing(
 
 def test_a_folder_that_cannot_be_made(deephedge: Deephedge, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    ran = deephedge(*TRAIN, "--out", "file/run")
-    assert ran.code == 1 and ran.err.startswith("error: ") and ran.err.count("\n") == 1
+    refused = "error: file/run: file is a file: give another --out\n"
+    assert deephedge(*TRAIN, "--out", "file/run") == (2, "", refused)
     assert (tmp_path / "file").read_text() == "mine"
 
 
