@@ -133,6 +133,7 @@ def loaded_by(code: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(run.stdout)}
 
 
+@pytest.mark.slow
 def test_the_package_never_loads_the_extras() -> None:
     assert not EXTRAS & loaded_by("import deephedge")
 

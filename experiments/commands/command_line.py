@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -85,8 +86,20 @@ app.command("transfer")(transfer_)
 app.command("bench")(bench_)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"deephedge {metadata.version('deephedge')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _before_every_command(plugin: Plugin = None) -> None:
+def _before_every_command(
+    plugin: Plugin = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and stop."),
+    ] = False,
+) -> None:
     pass
 
 

@@ -47,9 +47,9 @@ CASES: dict[str, tuple[str, dict[str, str], View]] = {
         {"market.rate": "0.3", "liquidate": "true", "hedges.0.costs.0.rate": "0.03"},
         View(),
     ),
-    "an option": ("heston-call", ENTROPIC, View()),
+    "an option": ("gamma-hedge-jumps", ENTROPIC, View()),
     "an option's greek": (
-        "heston-call",
+        "gamma-hedge-jumps",
         ENTROPIC,
         View(features=(*MARKET, "holding", "net_gamma"), action=GreekAction()),
     ),
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[str, dict[str, str], View]] = {
         {"objective": "{kind: cvar, level: 0.9}", "market.rate": "0.3", "market.dividend": "0.2"},
         View(action=TargetAction()),
     ),
-    "wealth of options": ("heston-call", {}, View()),
+    "wealth of options": ("gamma-hedge-jumps", {}, View()),
     "wealth of a book": ("multi-asset-book", {}, View(action=ResidualAction())),
     "two assets": ("exchange-option", ENTROPIC, View()),
     "a book of assets": ("multi-asset-book", ENTROPIC, View(action=ResidualAction())),
@@ -75,7 +75,7 @@ def policy_of(scenario: Scenario, view: View) -> PathwisePolicy:
     ).double()
     with torch.no_grad():
         last: Any = policy.mu[-1]
-        last.weight.mul_(60.0 if isinstance(view.action, GreekAction) else 200.0)
+        last.weight.mul_(60.0 if scenario.listed else 200.0)
     return policy
 
 

@@ -23,6 +23,7 @@ PRESETS = (
     "book-jumps",
     "short-straddle-jumps",
 )
+SEEDS = (*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 10)))
 HALTS = ("[]", "[{kind: after-move, move: 0.02}]", "[{kind: scheduled, start: 1, dates: 1}]")
 FINANCING = (
     "{funding_spread: 0.1, margin: {initial: 0.5, maintenance: 0.3}}",
@@ -70,7 +71,7 @@ def _mostly(rng: random.Random, key: str, value: str) -> dict[str, str]:
     return {key: value} if rng.random() < 0.6 else {}
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_money_appears_or_vanishes(seed: int, noise: Any) -> None:
     """P&L = premium + gains + carry + interest - cost + cash flows, in NumPy and in torch."""
     scenario = mixed(seed)
@@ -99,7 +100,7 @@ def test_scalar_and_vector_agree(seed: int) -> None:
             one = env.reset()[0]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_holding_depends_on_what_comes_later(seed: int) -> None:
     """Later prices, drawn slips, halts, outages and defaults changed, the books so far stay."""
     scenario = mixed(seed, moves=False)

@@ -284,6 +284,7 @@ def test_a_process_refuses(tmp_path: Path) -> None:
     assert ran.stderr.count("\n") == 1 and "Traceback" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_training(tmp_path: Path) -> None:
     """Before its first checkpoint nothing is left; after it: test_resume.py."""
     never = "from deephedge.agents import training_state; training_state.EVERY = 1e9"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,10 @@ def test_options_of_the_contract(command: str, options: str, deephedge: Deephedg
 def test_without_a_command_there_is_help(deephedge: Deephedge) -> None:
     assert "Usage: deephedge [OPTIONS] COMMAND" in good(deephedge()).out
     assert deephedge().out == deephedge("--help").out
+
+
+def test_it_says_its_version(deephedge: Deephedge) -> None:
+    assert deephedge("--version") == (0, f"deephedge {metadata.version('deephedge')}\n", "")
 
 
 def test_lists(deephedge: Deephedge) -> None:
@@ -370,6 +375,7 @@ def test_a_process_trains_reports_and_evaluates(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").read_text().startswith("<!")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     """As in ``deephedge list | head -1``."""
     child = subprocess.Popen(
