@@ -136,12 +136,16 @@ def risk_critics(document: Document) -> str:
         "| agent | risk, mean of the seeds | seeds | steps | CPU s |",
         "|---|---|---|---|---|",
     ]
+    behind = []
     for agent in dict.fromkeys(run["agent"] for run in runs):
         mine = [run for run in runs if run["agent"] == agent]
         seeds = " ".join(f"{run['risk']:.4f}" for run in mine)
+        behind += [agent] if min(run["risk"] for run in mine) > first["band"]["risk"] else []
         seconds = statistics.median(run["cpu_seconds"] for run in mine)
         mean = statistics.mean(run["risk"] for run in mine)
         lines.append(f"| {agent} | {mean:.4f} | {seeds} | {mine[0]['steps']:,} | {seconds:.0f} |")
+    if behind:
+        lines += ["", f"With every seed behind the tuned band: {', '.join(behind)}."]
     return "\n".join(lines)
 
 
