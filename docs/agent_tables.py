@@ -149,6 +149,36 @@ def risk_critics(document: Document) -> str:
     return "\n".join(lines)
 
 
+def throughput(document: Document) -> str:
+    """Deep hedging beside pfhedge, as both come and on one thread each."""
+    machine, peer = document["machine"], next(key for key in document if key.startswith("pfhedge"))
+    lines = [
+        f"Measured by `{document['command'].partition(' --')[0]}` on {machine['cores']} cores "
+        f"({machine['cpu']}): millions of path-steps of training a second beside {peer}'s "
+        "`Hedger.fit`, the same call, cost, risk, inputs, network and batch, in turns. As they "
+        "come pfhedge takes the two threads that torch has here, deephedge its default of one.",
+        "",
+        "| output of the network | batch | threads | deephedge | pfhedge | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    threads = {2: "as they come", 1: "one each"}
+    for row in document["training_throughput"]:
+        ours, theirs = (
+            f"{row[f'{name}_path_steps_per_second'] / 1e6:.2f}" for name in ("deephedge", "pfhedge")
+        )
+        lines.append(
+            f"| {row['form']} | {row['batch']:,} | {threads[row['threads_of_the_process']]} "
+            f"| {ours} | {theirs} | {row['ratio']:.2f} |"
+        )
+    for form, row in document["time_to_the_risk_of_the_default_fit"].items():
+        lines += [
+            "",
+            f"To the risk of pfhedge's default fit ({form}): {row['deephedge']['seconds']:.1f} s "
+            f"beside {row['pfhedge_seconds']:.1f} s, on one thread.",
+        ]
+    return "\n".join(lines)
+
+
 def sweeps(document: Document) -> str:
     """What each sweep tried and found."""
     lines = [

@@ -229,7 +229,14 @@ def hagan_cell(row: dict[str, float]) -> str:
 
 def tables() -> dict[Path, str]:
     """The table of checks of every page that has one."""
-    from agent_tables import agent_gaps, conditioned, risk_critics, robust, sweeps
+    from agent_tables import (
+        agent_gaps,
+        conditioned,
+        risk_critics,
+        robust,
+        sweeps,
+        throughput,
+    )
     from baseline_tables import cost_scaling, cost_sweep, optimum_checks
     from coverage_table import coverage_table
     from reproduction_tables import reproductions
@@ -245,15 +252,14 @@ def tables() -> dict[Path, str]:
     found[DOCS / "pricing.md"] = hagan()
     found[DOCS / "baselines.md"] = cost_sweep(load("cost-sweep"))
     found[DOCS / "reproductions.md"] = reproductions()
-    critics: list[str] = []  # a long study of its own
-    if (DOCS / "results" / "risk-critics.json").exists():
-        critics = ["", "## Critics of the risk", "", risk_critics(load("risk-critics"))]
+    timed = DOCS.parent / "benchmarks" / "results" / "deep_hedging.json"
     found[DOCS / "agents.md"] = "\n".join(
         [
             *("## How near to the optimum", "", agent_gaps(load("agent-gaps")), ""),
             *("## One policy for every aversion", "", conditioned(load("conditioned")), ""),
-            *("## Out of model", "", robust(load("robust"))),
-            *critics,
+            *("## Out of model", "", robust(load("robust")), ""),
+            *("## Critics of the risk", "", risk_critics(load("risk-critics")), ""),
+            *("## How fast", "", throughput(json.loads(timed.read_text(encoding="utf-8")))),
         ]
     )
     found[DOCS / "backtest.md"] = backtests()

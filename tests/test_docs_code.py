@@ -42,7 +42,12 @@ PAGES = sorted(
     str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 )
 # What a page takes for granted, by the command that makes it.
-GIVEN = {"README.md": ["deephedge train sp500-call --agent ppo --out runs/demo/ppo"]}
+GIVEN = {
+    "README.md": [  # make demo
+        "deephedge compare short-call-jumps --agent ppo --out runs/demo/compare",
+        "deephedge train sp500-call --agent ppo --out runs/demo/ppo",
+    ]
+}
 FILES = {"today.yaml": "days: 12\nspot: 103.5\nholdings: [0.4]\n"}
 
 

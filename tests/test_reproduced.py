@@ -59,6 +59,18 @@ def test_the_market_makers_book_is_hedged_better_than_by_the_paper_or_one_ratio(
             assert rows[learner]["figures"][measure]["high"] < min(others), (name, learner)
 
 
+def test_nonlinear_costs_are_hedged_better_than_by_the_reports_agents(root: Path) -> None:
+    cells = result(root, "yasuda-nonlinear-costs")["cells"]
+    assert list(cells) == ["alpha-1e-3", "alpha-4e-3", "alpha-8e-3"]
+    for name, cell in cells.items():
+        rows = cell["rows"]
+        assert rows["delta"]["verdict"] == {"delta": "reproduced"}, name
+        assert set(rows["deep-hedging"]["verdict"].values()) == {"beaten"}, name
+        (band,) = (row for row in rows if row.startswith("band:width="))
+        ours, rule = (rows[row]["figures"]["risk"] for row in ("deep-hedging", band))
+        assert ours["high"] < rule["low"], name
+
+
 def test_deltas_rows_are_reproduced_and_learners_beat_the_papers(root: Path) -> None:
     gbm = result(root, "cao-chen-hull-poulos")["cells"]
     assert len(gbm) == 8

@@ -67,29 +67,29 @@ class Dense:
         raw = torch.addmm(self._last_bias, self._weights[-1], value.t())
         return raw.clamp_(-1.0, 1.0), values
 
-    def adds_to(self, found: Sequence[Tensor]) -> None:
-        """Add the gradients that `backward` finds to these, each like its parameter."""
-        self._found = list(zip(found[::2], [f.t() for f in found[::2]], found[1::2], strict=True))
+    def zeros(self) -> list[Tensor]:
+        """What `backward` adds to at first, each like its parameter."""
+        pairs = zip(self._weights, self._biases, strict=True)
+        return [torch.zeros_like(parameter) for pair in pairs for parameter in pair]
 
-    def backward(self, gradient: Tensor, values: list[Tensor]) -> Tensor:
+    def backward(self, gradient: Tensor, values: list[Tensor], found: list[Tensor]) -> Tensor:
         """From the gradient to the numbers before their clip to that to the own columns.
 
-        ``[width, N]`` to ``[owned, N]``.
+        ``[width, N]`` to ``[owned, N]``; those to the parameters are added to ``found``.
         """
         last = len(values) - 1
-        weight, _, bias = self._found[last]
-        weight.addmm_(gradient, values[last])
-        bias.add_(gradient.sum(1))
+        weights, biases = found[::2], found[1::2]
+        weights[last].addmm_(gradient, values[last])
+        biases[last].add_(gradient.sum(1))
         pulled = _outer(gradient, self._weights[last])
         for layer in range(last - 1, -1, -1):
             value = values[layer]
             pulled = self._activation.gradient_(pulled, values[layer + 1])
-            weight, turned, bias = self._found[layer]
             if value.shape[1] < pulled.shape[1]:  # the quicker way round of the library's
-                turned.addmm_(value.t(), pulled)
+                weights[layer].t().addmm_(value.t(), pulled)
             else:
-                weight.addmm_(pulled.t(), value)
-            bias.add_(pulled.sum(0))
+                weights[layer].addmm_(pulled.t(), value)
+            biases[layer].add_(pulled.sum(0))
             if layer > 0:
                 pulled = pulled @ self._weights[layer]
         return self._own @ pulled.t()
@@ -132,14 +132,13 @@ class _Dense(torch.autograd.Function):
         numbers, values = network.forward(market, own)
         # Not `save_for_backward`: its check would take the next date's columns for a change of
         # these, as all dates are one block. Each is written once.
-        ctx.saved = network, values, inside(numbers), parameters
+        ctx.saved = network, values, inside(numbers)
         return numbers.unbind(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        network, values, free, parameters = ctx.saved
-        found = [torch.zeros_like(parameter) for parameter in parameters]
-        network.adds_to(found)
-        own = network.backward(torch.stack(gradients).mul_(free), values)
+        network, values, free = ctx.saved
+        found = network.zeros()
+        own = network.backward(torch.stack(gradients).mul_(free), values, found)
         return None, None, None, *own.unbind(0), *found

@@ -75,18 +75,17 @@ class _Unrolled(torch.autograd.Function):
         columns = tuple(map(torch.stack, zip(*states, strict=True)))
         actions = torch.stack(numbers)
         # Not `save_for_backward`: the desk and the lists are no tensors, and it frees them as well.
-        ctx.saved = desk, tape, network, values, columns, actions, parameters
+        ctx.saved = desk, tape, network, values, columns, actions
         ctx.mark_non_differentiable(actions)
         return *(column[1:] for column in columns[: len(account.holding)]), actions
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        desk, tape, network, values, columns, actions, parameters = ctx.saved
+        desk, tape, network, values, columns, actions = ctx.saved
         chain = _Chain(desk, tape, tuple([column[:-1] for column in columns]), actions)
-        found = [torch.zeros_like(parameter) for parameter in parameters]
-        network.adds_to(found)
-        to_states = torch.zeros(len(columns), *columns[0].shape).to(actions)
+        found = network.zeros()
+        to_states = actions.new_zeros((len(columns), *columns[0].shape))
         for row, gradient in zip(to_states, gradients[:-1], strict=False):
             row[1:] = gradient
         states = [row.unbind(0) for row in to_states]
@@ -96,7 +95,7 @@ class _Unrolled(torch.autograd.Function):
             before, after = ([state[t + late] for state in states] for late in (0, 1))
             _pull(after, chain.held_to_books, after, t)
             _pull(after, chain.numbers_to_held, [number[t] for number in numbers], t)
-            own = network.backward(to_action, values[t])
+            own = network.backward(to_action, values[t], found)
             _pull(after, chain.states_to_held, before, t)
             _pull(after, chain.states_to_books, before, t)
             _pull(own, chain.states_to_own, before, t)
