@@ -19,7 +19,13 @@ import typer
 from deephedge.experiments.commands.command_line import app
 
 QUICK = ("list", "show")  # commands that take no time
-SHRUNK = {"steps": "31000", "paths": "1000", "trials": "1", "seeds": "1"}
+SHRUNK = {"steps": "31000", "paths": "1000", "trials": "1", "seeds": "1", "seconds": "2"}
+IDLE = {  # what is refused without another option
+    ("sweep", "paths"): "--final-seeds",
+    ("transfer", "steps"): "--agent",
+    ("transfer", "seeds"): "--agent",
+    ("backtest", "steps"): "--agent",
+}
 
 
 def main() -> int:
@@ -66,7 +72,7 @@ def run_command(line: str) -> None:
     root: Any = typer.main.get_command(app)
     has = {parameter.name for parameter in root.commands[words[0]].params}
     for option, value in SHRUNK.items():
-        if option in has:
+        if option in has and IDLE.get((words[0], option), words[0]) in words:
             words += [f"--{option}", value]
     with into(target):
         root.main(words, prog_name="deephedge", standalone_mode=False)
