@@ -77,7 +77,8 @@ def conditioned(document: Document) -> str:
     lines = [
         f"Measured by `{document['command']}` on {document['paths']:,} paths: the share of the gap "
         "from delta to the optimum that is closed at each aversion, the mean over seeds and every "
-        f"seed behind it. Path-steps of a training: {_steps(document['runs'])}.",
+        f"seed behind it. Path-steps of a training: {_steps(document['runs'])}; the conditioned "
+        "one at a lower learning rate.",
         "",
         "| aversion | separate trainings | one conditioned policy | lost | ppo, conditioned |",
         "|---|---|---|---|---|",
