@@ -146,23 +146,24 @@ def risk_critics(document: Document) -> str:
         mean = statistics.mean(run["risk"] for run in mine)
         lines.append(f"| {agent} | {mean:.4f} | {seeds} | {mine[0]['steps']:,} | {seconds:.0f} |")
     if behind:
-        lines += ["", f"With every seed behind the tuned band: {', '.join(behind)}."]
+        lines += ["", f"No seed of {' or '.join(behind)} comes below the tuned band."]
     return "\n".join(lines)
 
 
 def throughput(document: Document) -> str:
     """Deep hedging beside pfhedge, as both come and on one thread each."""
     machine, peer = document["machine"], next(key for key in document if key.startswith("pfhedge"))
+    most = max(row["threads_of_the_process"] for row in document["training_throughput"])
     lines = [
         f"Measured by `{document['command'].partition(' --')[0]}` on {machine['cores']} cores "
         f"({machine['cpu']}): millions of path-steps of training a second beside {peer}'s "
         "`Hedger.fit`, the same call, cost, risk, inputs, network and batch, in turns. As they "
-        "come pfhedge takes the two threads that torch has here, deephedge its default of one.",
+        f"come pfhedge takes {most} threads, which torch takes here, deephedge its default of one.",
         "",
         "| output of the network | batch | threads | deephedge | pfhedge | ratio |",
         "|---|---|---|---|---|---|",
     ]
-    threads = {2: "as they come", 1: "one each"}
+    threads = {most: "as they come", 1: "one each"}
     for row in document["training_throughput"]:
         ours, theirs = (
             f"{row[f'{name}_path_steps_per_second'] / 1e6:.2f}" for name in ("deephedge", "pfhedge")

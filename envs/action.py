@@ -59,7 +59,10 @@ class ActionMap(Kind):
         size: float,
         ops: Namespace,
     ) -> X:
-        """The target holding for ``action`` (``width`` numbers in [-1, 1]), before any limit."""
+        """The target holding for ``action`` (``width`` numbers in [-1, 1]), before any limit.
+
+        Element by element: numbers, ``[N]``, or all dates at once, ``[T, N]``.
+        """
 
 
 class TargetAction(ActionMap):

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ..agents.threads import torch_threads
 from .plugins import load_missing, loaded_plugins
-from .questions import found_answer, holding, stable, versions, write_answer
+from .questions import found_answer, holding, made_with, stable, versions, write_answer
 
 RETRIES = 2  # of a task whose worker was killed
 OFTEN = 0.1  # seconds between two reports of a worker, at least
@@ -156,7 +156,7 @@ def _question(task: Task) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"task {task.key}: {error}") from None
     work = f"{task.work.__module__}.{task.work.__qualname__}"
-    return {"key": task.key, "work": work, "arguments": arguments}
+    return {**made_with(), "key": task.key, "work": work, "arguments": arguments}
 
 
 def check_keys(tasks: Sequence[Task]) -> None:

@@ -15,11 +15,13 @@ class PluginSource:
     """A plugin as it travels to another process, or to a machine that has no such file.
 
     Attributes:
-        file: where it was read, for messages.
+        file: as it was asked for, for messages.
+        place: where it was read.
         code: its text, as it is on disk.
     """
 
     file: str
+    place: str
     code: bytes
 
 
@@ -32,7 +34,7 @@ def load_plugin(file: Path) -> None:
     """
     if not file.is_file() or file.suffix != ".py":
         raise ValueError(f"--plugin {file}: give a Python file")
-    _run(PluginSource(str(file), file.read_bytes()))
+    _run(PluginSource(str(file), str(file.resolve()), file.read_bytes()))
 
 
 def loaded_plugins() -> tuple[PluginSource, ...]:
@@ -50,15 +52,18 @@ def load_missing(plugins: tuple[PluginSource, ...]) -> None:
 
 def _run(plugin: PluginSource) -> None:
     name = PREFIX + Path(plugin.file).stem
-    other = getattr(sys.modules.get(name), "__plugin__", plugin)
-    if Path(other.file).resolve() != Path(plugin.file).resolve():
-        raise ValueError(f"--plugin {plugin.file}: named as {other.file}: rename one of them")
+    before = sys.modules.get(name)
+    other = getattr(before, "__plugin__", plugin)
+    if other.place != plugin.place:
+        raise ValueError(f"--plugin {plugin.file}: named as {other.place}: rename one of them")
     module = ModuleType(name)
     module.__file__ = plugin.file
     module.__plugin__ = plugin  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module  # its classes are looked up there when they are unpickled
+    sys.modules[name] = module  # its classes are looked up there when they are unpickled
     try:
         exec(compile(plugin.code, plugin.file, "exec"), vars(module))
     except Exception as error:
-        del sys.modules[module.__name__]
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
         raise ValueError(f"--plugin {plugin.file}: {type(error).__name__}: {error}") from error

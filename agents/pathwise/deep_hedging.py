@@ -205,11 +205,13 @@ class Pathwise:
     def wealth(self, episodes: Episodes) -> Tensor:
         """The P&L ``[N]`` of torch ``episodes``: all dates in one operation where that can be."""
         desk, policy, tape = self.desk, self._policy, Tape.of_tensors(episodes)
-        if policy.between is None or not can_unroll(desk, tape):
+        activation, parameters = policy.dense_activation, parameters_of(policy.mu)
+        alike = parameters[0].dtype == tape.mark.dtype and type(self).act is Pathwise.act
+        if activation is None or not (alike and can_unroll(desk, tape)):
             return terminal_wealth(desk, episodes, self)
         tape = Observations(episodes, False).based(desk.action.built_on, desk.scenario, tape)
         market = episodes.features(desk.features)[:-1].to(tape.mark.dtype)
-        held, actions = unrolled(desk, tape, market, policy.between, parameters_of(policy.mu))
+        held, actions = unrolled(desk, tape, market, activation, parameters)
         self.actions += actions.flatten(0, 1).unbind(0)
         return booked(desk, tape, held)
 

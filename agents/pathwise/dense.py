@@ -96,7 +96,7 @@ class Dense:
 
 
 def inside(numbers: Tensor) -> Tensor:
-    """Where the clip to [-1, 1] has left them alone."""
+    """Where they lie strictly within the clip to [-1, 1]."""
     return numbers.abs() < 1.0
 
 

@@ -60,8 +60,8 @@ class PathwisePolicy(BasePolicy):
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The action's numbers ``[N]`` in a rollout, and the memory after; ``own`` goes in last."""
         market = market.to(self._last.weight.dtype)
-        if self.between is not None:
-            return dense(self.mu, self.between, market, own), None
+        if self.dense_activation is not None:
+            return dense(self.mu, self.dense_activation, market, own), None
         head = market[:, : market.shape[1] - len(own)]
         observation = torch.cat([head, *(column[:, None] for column in own)], -1)
         action, memory = self._step(observation, memory)
@@ -82,9 +82,10 @@ class PathwisePolicy(BasePolicy):
         return self._last.weight.new_zeros((n, self.cells.hidden_size))
 
     @property
-    def between(self) -> Activation | None:
-        """What stands between the layers, where `Dense` can play the network; else null."""
-        if self.cells is not None or len(self.mu) == 1:
+    def dense_activation(self) -> Activation | None:
+        """What stands between the layers, where `Dense` can play the policy; else null."""
+        own = type(self).play is PathwisePolicy.play and type(self)._step is PathwisePolicy._step
+        if not own or self.cells is not None or len(self.mu) == 1:
             return None
         return ACTIVATIONS.get(self._activation)
 

@@ -13,7 +13,15 @@ from deephedge.agents.pathwise.policy import PathwisePolicy
 from deephedge.agents.pathwise.surrogate import SurrogateDesk
 from deephedge.agents.pathwise.unrolled import can_unroll
 from deephedge.baselines import WhalleyWilmottHedge
-from deephedge.envs import Scenario, View, load_scenario, simulate
+from deephedge.envs import (
+    Episodes,
+    Scenario,
+    Variation,
+    View,
+    draw,
+    load_scenario,
+    simulate,
+)
 from deephedge.envs.action import (
     BandAction,
     GreekAction,
@@ -61,17 +69,28 @@ CASES: dict[str, tuple[str, dict[str, str], View]] = {
     ),
     "wealth of options": ("gamma-hedge-jumps", {}, View()),
     "wealth of a book": ("multi-asset-book", {}, View(action=ResidualAction())),
+    "wealth with fees": (
+        "short-call",
+        {
+            "objective": "{kind: cvar, level: 0.9}",
+            "hedges.0.costs": "[{kind: fixed, fee: 0.05}, {kind: proportional, rate: 0.01}]",
+        },
+        View(action=TriggerAction()),
+    ),
+    "a clock for every path": ("sp500-call", {}, View()),
     "two assets": ("exchange-option", ENTROPIC, View()),
     "a book of assets": ("multi-asset-book", ENTROPIC, View(action=ResidualAction())),
 }
 
 
-def policy_of(scenario: Scenario, view: View) -> PathwisePolicy:
+def policy_of(
+    scenario: Scenario, view: View, kind: type[torch.nn.Module] = torch.nn.ReLU
+) -> PathwisePolicy:
     """Its numbers are, in float64, on both sides of the clip."""
     problem = LearningProblem(scenario, view, NUMPY)
     torch.manual_seed(7)
     policy = PathwisePolicy(
-        problem.observation_space, problem.action_space, lambda _: 1e-3, (8, 6), torch.nn.ReLU
+        problem.observation_space, problem.action_space, lambda _: 1e-3, (8, 6), kind
     ).double()
     with torch.no_grad():
         last: Any = policy.mu[-1]
@@ -85,7 +104,7 @@ def test_it_is_the_dates_one_by_one(case: str) -> None:
     scenario = load_scenario(preset, changes)
     policy, desk = policy_of(scenario, view), SurrogateDesk(scenario, view)
     episodes = simulate(scenario, 50, torch.Generator().manual_seed(2), torch.float64)
-    assert can_unroll(desk, Tape.of_tensors(episodes)) and policy.between is not None
+    assert can_unroll(desk, Tape.of_tensors(episodes)) and policy.dense_activation is not None
     found: list[tuple[Tensor, list[Tensor], Tensor]] = []
     for whole in (True, False):
         hedger = Pathwise(policy, desk)
@@ -98,9 +117,48 @@ def test_it_is_the_dates_one_by_one(case: str) -> None:
     assert all(float(slope.abs().max()) > 0 for slope in found[0][1])
 
 
-def test_in_float32_it_is_the_dates_one_by_one() -> None:
-    scenario = load_scenario("short-call")
-    policy, desk = policy_of(scenario, View()).float(), SurrogateDesk(scenario)
+def compared(policy: PathwisePolicy, desk: SurrogateDesk, episodes: Episodes, **close: Any) -> None:
+    """Wealth and gradients of the one way beside those of the other."""
+    found = []
+    for whole in (True, False):
+        hedger = Pathwise(policy, desk)
+        wealth = hedger.wealth(episodes) if whole else terminal_wealth(desk, episodes, hedger)
+        found.append((wealth, *torch.autograd.grad(wealth.mean(), list(policy.parameters()))))
+    torch.testing.assert_close(*found, **close)
+
+
+@pytest.mark.parametrize("preset", ["short-call", "delta-hedging"])
+def test_in_float32_it_is_the_dates_one_by_one(preset: str) -> None:
+    scenario = load_scenario(preset)
+    policy, desk = policy_of(scenario, View(), torch.nn.Tanh).float(), SurrogateDesk(scenario)
     episodes = simulate(scenario, 200, torch.Generator().manual_seed(2), torch.float32)
-    wealth = Pathwise(policy, desk).wealth(episodes)
-    torch.testing.assert_close(wealth, terminal_wealth(desk, episodes, Pathwise(policy, desk)))
+    compared(policy, desk, episodes, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("paths", [1, 24])
+def test_varied_episodes(paths: int) -> None:
+    """Aversions and costs of their own, which are seen, on one path as on many."""
+    scenario = load_scenario("short-call")
+    variation = Variation(aversion=(0.01, 1.0), cost=(0.5, 5.0))
+    seen = View(features=(*MARKET, "delta", "holding", "pnl", "aversion", "cost_level"))
+    generator = torch.Generator().manual_seed(2)
+    episodes = draw(scenario, variation, paths, generator, torch.float64)
+    compared(policy_of(scenario, seen), SurrogateDesk(scenario, seen), episodes)
+
+
+def test_what_it_cannot_play_is_played_date_by_date() -> None:
+    """A policy with a step of its own, and one of another precision than the episodes."""
+
+    class Halved(PathwisePolicy):
+        def play(self, *arguments: Any) -> Any:
+            numbers, memory = super().play(*arguments)
+            return tuple(0.5 * number for number in numbers), memory
+
+    scenario = load_scenario("short-call")
+    episodes = simulate(scenario, 20, torch.Generator().manual_seed(2), torch.float64)
+    desk, policy = SurrogateDesk(scenario), policy_of(scenario, View())
+    policy.__class__ = Halved
+    compared(policy, desk, episodes)
+    whole = Pathwise(policy_of(scenario, View()), desk).wealth(episodes)
+    assert (Pathwise(policy, desk).wealth(episodes) - whole).abs().max() > 0.1
+    compared(policy_of(scenario, View()).float(), desk, episodes)

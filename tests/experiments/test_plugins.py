@@ -30,6 +30,29 @@ def test_two_of_one_name_are_refused(file: Path) -> None:
     load_plugin(file)  # the same again is no other
 
 
+def test_a_file_is_the_same_from_another_folder(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a relative name means another one there."""
+    monkeypatch.chdir(file.parent)
+    load_plugin(Path(file.name))
+    other = file.parent / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    load_plugin(file)
+    (other / "mine.py").write_text("SHARE = 2\n")
+    with pytest.raises(ValueError, match=f"--plugin mine.py: named as {file}: rename one of them"):
+        load_plugin(Path("mine.py"))
+
+
+def test_one_that_fails_leaves_the_one_before(file: Path) -> None:
+    load_plugin(file)
+    file.write_text("1 / 0\n")
+    with pytest.raises(ValueError, match="ZeroDivisionError"):
+        load_plugin(file)
+    assert [plugin.code for plugin in loaded_plugins()] == [b"SHARE = 1\n"]
+
+
 def test_a_study_goes_on_with_the_same_code_only(file: Path) -> None:
     study = file.parent / "study" / "question.json"
     load_plugin(file)
