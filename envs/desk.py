@@ -81,8 +81,9 @@ class Desk:
     @property
     def may_stop(self) -> bool:
         """Whether an episode may end before its calendar."""
-        called = self.margin is not None and self.margin.maintenance > 0
-        return self.loss_limit is not None or called
+        if self.loss_limit is not None:
+            return True
+        return self.margin is not None and self.margin.maintenance > 0
 
     def open(self, tape: Tape) -> Account:
         """The accounts at the start of the tape's episodes."""
@@ -119,7 +120,8 @@ class Desk:
 
     def neutral(self, tape: Tape, at: At, options: Sequence[X]) -> list[X]:
         """The delta-one holdings that make position plus ``options`` holdings delta-neutral."""
-        centres = [-delta[at] for delta in tape.delta]
+        deltas = tape.delta
+        centres = [-deltas[0][at]] if len(deltas) == 1 else [-delta[at] for delta in deltas]
         if options:
             for k, (holding, closes) in enumerate(zip(options, tape.closes, strict=True)):
                 if closes is not None:
@@ -130,7 +132,7 @@ class Desk:
         """The target holdings that an action asks for, options first, delta-one last."""
         first, width, size, ops = self.options, self.width, self.contract.size, self.ops
         target, bounds, base = self.action.target, self.bounds, tape.base
-        closed = tape.closed_at(at)
+        closed = None if tape.closed is None else tape.closed_at(at)
         net = None if self.greek is None else self._net(self.greek, account, tape, at)
         centres: list[X] = []
         chosen: list[X] = []
@@ -182,12 +184,8 @@ class Desk:
 
     def limited(self, requested: tuple[X, ...], holding: tuple[X, ...]) -> tuple[X, ...]:
         """The requested holdings within each instrument's limits when ``holding`` is held now."""
-        return tuple(
-            [
-                limits.apply(requested[k], holding[k], self.ops)
-                for k, limits in enumerate(self.limits)
-            ]
-        )
+        ops, triples = self.ops, zip(self.limits, requested, holding, strict=True)
+        return tuple([limits.apply(asked, held, ops) for limits, asked, held in triples])
 
     def admissible(
         self, requested: tuple[X, ...], account: Account, tape: Tape, at: At
@@ -205,7 +203,7 @@ class Desk:
         if closed is not None:
             pairs = zip(account.holding, held, strict=True)
             held = tuple([ops.where(closed[at], now, then) for now, then in pairs])
-        kept = tape.closed_at(at)
+        kept = None if tape.closed is None else tape.closed_at(at)
         if kept is not None:
             held = tuple(
                 [
@@ -213,7 +211,7 @@ class Desk:
                     for c, h, n in zip(kept, account.holding, held, strict=True)
                 ]
             )
-        settled = tape.settled_at(at)
+        settled = tape.settled_at(at) if tape.expires else None
         if settled is not None:
             held = tuple([ops.where(s, 0.0 * h, h) for s, h in zip(settled, held, strict=True)])
         return held
@@ -244,10 +242,11 @@ class Desk:
         if tape.response is not None:
             tape = tape.response(tape, tuple(map(sub, held, account.holding)), at)
         period = tape.period(at)
-        frictions = self.frictions(tape, at)
+        frictions = None if tape.frictions is None else self.frictions(tape, at)
         after, entries = step(account, held, period, self.costs, ops, frictions)
-        stopped = self._stopped(after, period)
-        if self.may_stop or (self.liquidate and last is not False):
+        may_stop = self.may_stop
+        stopped = self._stopped(after, period) if may_stop else False
+        if may_stop or (self.liquidate and last is not False):
             ends = (stopped | last) if self.liquidate else stopped
             closed, closing = close(
                 *(after, period.next_price, period.next_mark, self.costs, ops, period.cost_level),
@@ -283,9 +282,13 @@ class Desk:
 
     def own_columns(self, account: Account, tape: Tape, at: At) -> list[X]:
         """The observation's own features."""
-        held = account.ordered[: self.options]
-        neutral = self.neutral(tape, at, held) if self.sees_gap else ()
-        net = {name: self._net(name.removeprefix("net_"), account, tape, at) for name in self.nets}
+        neutral: Sequence[X] = ()
+        if self.sees_gap:
+            neutral = self.neutral(tape, at, account.ordered[: self.options])
+        net = None
+        if self.nets:
+            greeks = [(name, name.removeprefix("net_")) for name in self.nets]
+            net = {name: self._net(greek, account, tape, at) for name, greek in greeks}
         return own_features(self.own, account, neutral, self.contract, self.ops, net)
 
     def clipped(self, dealt: Dealt) -> X:

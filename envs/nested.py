@@ -12,7 +12,7 @@ def mapped(change: Callable[..., Any], *values: Any) -> Any:
     Null where any of them is null.
     """
     first = values[0]
-    if any(value is None for value in values):
+    if first is None or (len(values) > 1 and any(value is None for value in values)):
         return None
     if isinstance(first, tuple):
         entries = [mapped(change, *each) for each in zip(*values, strict=True)]

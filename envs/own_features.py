@@ -63,15 +63,14 @@ def own_features(
 
     ``neutral`` has the centres of `gap`, ``net`` what is asked for of `net_gamma` and `net_vega`.
     """
-    return [
-        ops.clip(value, -BOUND, BOUND)
-        for name in names
-        for value in (
-            [(net or {})[name] * _NET_SCALES[name](contract)]
-            if name in _NET_SCALES
-            else _FORMULAS[name](account, neutral, contract)
-        )
-    ]
+    clip, columns = ops.clip, []
+    for name in names:
+        if net is not None and name in net:
+            columns.append(clip(net[name] * _NET_SCALES[name](contract), -BOUND, BOUND))
+        else:
+            for value in _FORMULAS[name](account, neutral, contract):
+                columns.append(clip(value, -BOUND, BOUND))
+    return columns
 
 
 _NET_SCALES: dict[str, Callable[[Contract], float]] = {
@@ -81,16 +80,21 @@ _NET_SCALES: dict[str, Callable[[Contract], float]] = {
 
 
 def _holding(account: Owned, neutral: Sequence[X], contract: Contract) -> list[X]:
+    ordered, size = account.ordered, contract.size
+    if len(ordered) == 1:  # the usual case, without a loop: a single environment is told apart
+        return [ordered[0] / size]
     held, first = [], 0
     for count in contract.listings:
-        held.append(reduce(add, account.ordered[first : first + count]))
+        held.append(reduce(add, ordered[first : first + count]))
         first += count
-    return [units / contract.size for units in (*held, *account.ordered[first:])]
+    return [units / size for units in (*held, *ordered[first:])]
 
 
 def _gap(account: Owned, neutral: Sequence[X], contract: Contract) -> list[X]:
-    pairs = zip(account.ordered[contract.options :], neutral, strict=True)
-    return [(units - centre) / contract.size for units, centre in pairs]
+    size, held = contract.size, account.ordered[contract.options :]
+    if len(held) == 1:
+        return [(held[0] - neutral[0]) / size]
+    return [(units - centre) / size for units, centre in zip(held, neutral, strict=True)]
 
 
 def _pnl(account: Owned, neutral: Sequence[X], contract: Contract) -> list[X]:

@@ -120,7 +120,8 @@ class Tape:
 
         features = None if self.features is None else self.features[:, start:stop]
         return replace(
-            self._each(cut),
+            self,
+            **self._each(cut),
             premium=self.premium[start:stop],
             features=features,
             response=self.response and self.response.columns(start, stop),
@@ -134,7 +135,8 @@ class Tape:
 
         features = None if self.features is None else self.features[:, j]
         return replace(
-            self._each(pick),
+            self,
+            **self._each(pick),
             premium=float(self.premium[j]),
             features=features,
             response=self.response and self.response.path(j),
@@ -144,7 +146,8 @@ class Tape:
         """The same on arrays of its own, which may be written."""
         features = None if self.features is None else self.features.copy()
         return replace(
-            self._each(lambda array: array.copy()),
+            self,
+            **self._each(lambda array: array.copy()),
             premium=self.premium.copy(),
             features=features,
             response=self.response and self.response.copy(),
@@ -166,9 +169,9 @@ class Tape:
         """What is indexed by date and path, but the features."""
         return [array for name in _DATED for array in arrays(getattr(self, name))]
 
-    def _each(self, change: Callable[[X], X]) -> Tape:
-        """The same with every one of those changed."""
-        return replace(self, **{name: mapped(change, getattr(self, name)) for name in _DATED})
+    def _each(self, change: Callable[[X], X]) -> dict[str, Any]:
+        """Every one of those changed, by the name of its field."""
+        return {name: mapped(change, getattr(self, name)) for name in _DATED}
 
     def period(self, at: At) -> Period:
         """What (t, t+1] brings."""
