@@ -180,7 +180,7 @@ class PolicyModule(nn.Module):
             option_delta=[[counted(inputs[f"option_delta_{k}"], j)] for k, j in enumerate(closes)],
             closes=closes,
             base=None,
-            closed_at=lambda _: None,
+            closed=None,
             **{name: inputs[name][None] for name in ("gamma", "vega") if name in inputs},
             **{
                 name: [inputs[f"{name}_{k}"][None] for k in range(first)]
